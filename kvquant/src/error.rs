@@ -1,6 +1,7 @@
 //! The one error type of the library. Its variants carry the operation and the path, field, shape or
 //! position at fault, so that the message alone says what was wrong, where, and what to do.
 
+use std::ops::Range;
 use std::path::PathBuf;
 
 /// What can go wrong in `kvquant`.
@@ -33,6 +34,64 @@ pub enum Error {
         /// The system's reason.
         source: std::io::Error,
     },
+    /// The text of a plan can't be parsed.
+    #[error("no such cache plan:\n  {text}\n  {marks} expected {expected}", marks = marks(text, at))]
+    PlanSyntax {
+        /// The whole text.
+        text: String,
+        /// The bytes of the bad part.
+        at: Range<usize>,
+        /// What should stand there.
+        expected: String,
+    },
+    /// A plan's file can't be parsed.
+    #[error("{}: {problem}", path.display())]
+    PlanFile {
+        /// The file.
+        path: PathBuf,
+        /// The line and what is wrong with it.
+        problem: String,
+    },
+    /// A plan can't be used with a model.
+    #[error("plan {plan}: {problem}")]
+    PlanDoesNotFit {
+        /// The plan.
+        plan: String,
+        /// Which of its parts the model or the engine can't follow, and what would do.
+        problem: String,
+    },
+    /// Numbers handed to the cache or to attention do not have the shape that was announced.
+    #[error("{operation}: {what} has {got} numbers, expected {expected}")]
+    Shape {
+        /// The operation.
+        operation: &'static str,
+        /// The argument.
+        what: &'static str,
+        /// Its length.
+        got: usize,
+        /// The length that the shapes ask for, with its factors.
+        expected: String,
+    },
+    /// A key or a value is not a number: the model that computed it is broken.
+    #[error(
+        "{side} of token {token}, head {head}, channel {channel} is {value}: \
+         the model computed something that is not a number"
+    )]
+    NotANumber {
+        /// "key" or "value".
+        side: &'static str,
+        /// Position in the sequence.
+        token: usize,
+        /// Index of the KV head.
+        head: usize,
+        /// Index of the channel in the head.
+        channel: usize,
+        /// What it is.
+        value: f32,
+    },
+    /// A tensor operation failed in candle.
+    #[error("tensor operation: {0}")]
+    Candle(#[from] candle_core::Error),
     /// Text could not be turned into tokens, or tokens into text.
     #[error("tokenizer: {0}")]
     Tokenizer(String),
@@ -42,4 +101,11 @@ pub enum Error {
 }
 
 /// Result of an operation of `kvquant`.
-pub type Result<T> = std::result::Result<T, Error>;
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// Carets under the characters of `text[at]`, at least one.
+fn marks(text: &str, at: &Range<usize>) -> String {
+    let before = text[..at.start].chars().count();
+    let under = text[at.clone()].chars().count().max(1);
+    " ".repeat(before) + &"^".repeat(under)
+}

@@ -1,0 +1,111 @@
+//! Every form of attention against the reference, over one list of cases.
+
+use super::{Heads, blocked, reference};
+use crate::cache::{CacheShape, KvCache};
+use crate::policy::Plan;
+use common::tensor::nmse;
+use rand::{Rng, RngExt, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+
+/// Single precision against double: the largest seen is 3e-12.
+const MAX_NMSE: f64 = 1e-10;
+
+const PLANS: &[&str] = &[
+    "f16",
+    "kivi-2:window=32",
+    "kivi-4:window=0",
+    "kivi-8:window=64",
+    "asymkv-1/0:window=32",
+    "rtn1/f16:window=32",
+    "f16/rtn1:window=32",
+    "rtn2/q8_0:window=32,group=16",
+    "q8_0/q4_0",
+];
+
+const HEADS: &[Heads] = &[
+    Heads { n_heads: 6, n_kv_heads: 2, head_dim: 64 },
+    Heads { n_heads: 2, n_kv_heads: 2, head_dim: 96 },
+];
+
+/// Lengths of the chunks that a sequence arrives in.
+const CHUNKS: &[&[usize]] = &[&[1], &[200], &[7, 64, 1, 1, 65, 130], &[31, 1, 1, 32, 33]];
+
+fn numbers(rng: &mut impl Rng, n: usize) -> Vec<f32> {
+    (0..n).map(|_| rng.random_range(-2.0..2.0)).collect()
+}
+
+fn cases() -> impl Iterator<Item = (Plan, Heads, &'static [usize])> {
+    PLANS.iter().flat_map(|plan| {
+        HEADS.iter().flat_map(move |&heads| {
+            CHUNKS.iter().map(move |&chunks| (plan.parse().unwrap(), heads, chunks))
+        })
+    })
+}
+
+fn new_cache(heads: Heads, plan: &Plan) -> KvCache {
+    let Heads { n_kv_heads, head_dim, .. } = heads;
+    KvCache::new(CacheShape { n_layers: 1, n_kv_heads, head_dim }, plan).unwrap()
+}
+
+#[test]
+fn blocked_equals_reference() {
+    for (plan, heads, chunks) in cases() {
+        let mut rng = ChaCha8Rng::seed_from_u64(7);
+        let mut cache = new_cache(heads, &plan);
+        for &n_tokens in chunks {
+            let kv_len = n_tokens * heads.n_kv_heads * heads.head_dim;
+            let (k, v) = (numbers(&mut rng, kv_len), numbers(&mut rng, kv_len));
+            let queries = numbers(&mut rng, n_tokens * heads.row_len());
+            let appended = cache.layer_mut(0).append(&k, &v).unwrap();
+            let mut expected = vec![0.0; queries.len()];
+            reference::attend(&appended, heads, &queries, &mut expected).unwrap();
+            let mut output = vec![0.0; queries.len()];
+            blocked::attend(&appended, heads, &queries, &mut output).unwrap();
+            let error = nmse(&expected, &output);
+            assert!(error < MAX_NMSE, "{plan} {heads:?} {chunks:?} at {n_tokens}: {error:e}");
+        }
+    }
+}
+
+/// The query at a position sees what decoding one token at a time would have left, whatever the
+/// lengths of the chunks.
+#[test]
+fn chunks_see_what_decoding_would_leave() {
+    for (plan, heads, chunks) in cases() {
+        let n_tokens: usize = chunks.iter().sum();
+        let kv_row = heads.n_kv_heads * heads.head_dim;
+        let mut rng = ChaCha8Rng::seed_from_u64(8);
+        let (k, v) = (numbers(&mut rng, n_tokens * kv_row), numbers(&mut rng, n_tokens * kv_row));
+        let queries = numbers(&mut rng, n_tokens * heads.row_len());
+        let run = |chunks: &[usize]| {
+            let mut cache = new_cache(heads, &plan);
+            let mut output = vec![0.0; queries.len()];
+            let mut first = 0;
+            for &chunk in chunks {
+                let kv = first * kv_row..(first + chunk) * kv_row;
+                let q = first * heads.row_len()..(first + chunk) * heads.row_len();
+                let appended = cache.layer_mut(0).append(&k[kv.clone()], &v[kv]).unwrap();
+                reference::attend(&appended, heads, &queries[q.clone()], &mut output[q]).unwrap();
+                first += chunk;
+            }
+            (output, cache.bytes())
+        };
+        let (decoded, bytes) = run(&vec![1; n_tokens]);
+        let (chunked, chunked_bytes) = run(chunks);
+        assert_eq!(decoded, chunked, "{plan} {heads:?} {chunks:?}");
+        assert_eq!(bytes, chunked_bytes, "{plan} {heads:?} {chunks:?}");
+    }
+}
+
+#[test]
+fn wrong_lengths_are_refused() {
+    let heads = HEADS[0];
+    let mut cache = new_cache(heads, &Plan::f16());
+    let kv = vec![0.0; heads.n_kv_heads * heads.head_dim];
+    let appended = cache.layer_mut(0).append(&kv, &kv).unwrap();
+    let mut output = vec![0.0; heads.row_len()];
+    let message = blocked::attend(&appended, heads, &output.clone()[1..], &mut output)
+        .unwrap_err()
+        .to_string();
+    assert_eq!(message, "attention: the queries has 383 numbers, expected 1 tokens x 6 heads x 64");
+}

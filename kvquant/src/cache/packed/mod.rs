@@ -1,0 +1,43 @@
+//! The packed formats of one head's older tokens.
+
+mod blocks;
+mod rtn_keys;
+mod rtn_values;
+
+pub(super) use blocks::Blocks;
+pub(super) use rtn_keys::RtnKeys;
+pub(super) use rtn_values::RtnValues;
+
+use std::fmt::Debug;
+use std::ops::Range;
+
+/// Packed tokens of one head. Rows are `[tokens][head_dim]`.
+pub(super) trait Packed: Debug + Send + Sync {
+    /// Tokens held.
+    fn n_tokens(&self) -> usize;
+
+    /// Quantizes and appends tokens, a multiple of [`Packed::granularity`].
+    fn push(&mut self, rows: &[f32]);
+
+    /// Writes the rows of a range of tokens, dequantized.
+    fn decode(&self, tokens: Range<usize>, rows: &mut [f32]);
+
+    /// Drops all tokens from `n_tokens`, rounded down to [`Packed::granularity`], on.
+    fn truncate(&mut self, n_tokens: usize);
+
+    /// The number of tokens that can only be packed together.
+    fn granularity(&self) -> usize {
+        1
+    }
+
+    /// Bytes of codes and metadata.
+    fn bytes(&self) -> usize;
+}
+
+/// Makes room for `additional` elements. Growing by an eighth, not by the doubling of
+/// [`Vec::reserve`], keeps a long cache close to the bytes that it reports.
+pub(super) fn reserve<T>(vec: &mut Vec<T>, additional: usize) {
+    if vec.capacity() - vec.len() < additional {
+        vec.reserve_exact(additional.max(vec.len() / 8));
+    }
+}

@@ -1,0 +1,137 @@
+use super::bytes::planned_bytes;
+use super::*;
+use proptest::prelude::*;
+
+const SHAPE: CacheShape = CacheShape { n_layers: 2, n_kv_heads: 2, head_dim: 64 };
+const PLANS: [&str; 9] = [
+    "f16",
+    "kivi-2",
+    "kivi-8:window=0",
+    "asymkv-1/0:window=32",
+    "asymkv-4/1-2/1:window=64,group=64",
+    "rtn1/q4_0:window=32",
+    "q8_0/rtn2:window=96",
+    "q8_0/q4_0",
+    "f16/rtn1:group=7,window=70",
+];
+
+/// Numbers that differ by position, head and channel.
+fn rows(n_tokens: usize, shape: CacheShape, salt: usize) -> Vec<f32> {
+    let len = n_tokens * shape.n_kv_heads * shape.head_dim;
+    (0..len).map(|i| ((i * 7919 + salt * 104_729) % 1000) as f32 / 250.0 - 2.0).collect()
+}
+
+fn append(cache: &mut KvCache, n_tokens: usize, salt: usize) {
+    let shape = cache.shape();
+    let (k, v) = (rows(n_tokens, shape, salt), rows(n_tokens, shape, salt + 1));
+    for layer in 0..shape.n_layers {
+        drop(cache.layer_mut(layer).append(&k, &v).unwrap());
+    }
+}
+
+/// The rows that the next query would see of one head of one side of the first layer.
+fn seen(cache: &mut KvCache, n_tokens: usize) -> Vec<f32> {
+    let shape = cache.shape();
+    let row = rows(1, shape, 99);
+    let appended = cache.layer_mut(0).append(&row, &row).unwrap();
+    let mut all = Vec::new();
+    for side in [appended.keys(), appended.values()] {
+        let packed = side.packed_for_query(n_tokens).min(n_tokens);
+        let mut rows = vec![0.0; n_tokens * shape.head_dim];
+        let (old, recent) = rows.split_at_mut(packed * shape.head_dim);
+        if packed > 0 {
+            side.decode_packed(1, 0..packed, old);
+        }
+        if packed < n_tokens {
+            side.decode_recent(1, packed..n_tokens, recent);
+        }
+        all.extend(rows);
+    }
+    all
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    /// The arithmetic of the planner and the count of the running cache agree to the byte.
+    #[test]
+    fn planned_bytes_are_held_bytes(
+        which in 0..PLANS.len(), chunks in proptest::collection::vec(1usize..150, 1..5),
+    ) {
+        let plan: Plan = PLANS[which].parse().unwrap();
+        let mut cache = KvCache::new(SHAPE, &plan).unwrap();
+        for chunk in chunks {
+            append(&mut cache, chunk, chunk);
+            let planned = planned_bytes(SHAPE, &plan, cache.n_tokens()).unwrap();
+            prop_assert_eq!(cache.bytes(), planned, "{}", plan);
+        }
+    }
+}
+
+/// A cut changes nothing before it, be it in the window or in packed groups, and the cache goes on
+/// from there.
+#[test]
+fn truncating_keeps_what_lies_before_the_cut() {
+    for plan in PLANS {
+        let plan: Plan = plan.parse().unwrap();
+        let mut cache = KvCache::new(SHAPE, &plan).unwrap();
+        append(&mut cache, 300, 1);
+        let mut before = KvCache::new(SHAPE, &plan).unwrap();
+        append(&mut before, 300, 1);
+        let whole = seen(&mut before, 300);
+        for n_tokens in [299, 250, 77, 33, 1] {
+            cache.truncate(n_tokens);
+            assert_eq!(cache.n_tokens(), n_tokens);
+            let cut = seen(&mut cache, n_tokens);
+            cache.truncate(n_tokens);
+            let (keys, values) = cut.split_at(n_tokens * 64);
+            // The levels went through half precision when a group of keys was cut.
+            for (got, expected) in keys.iter().zip(&whole[..keys.len()]) {
+                assert!((got - expected).abs() < 2e-3, "{plan} keys at {n_tokens}");
+            }
+            assert_eq!(values, &whole[300 * 64..][..values.len()], "{plan} values at {n_tokens}");
+        }
+        cache.truncate(0);
+        assert_eq!(cache.bytes().total(), 0, "{plan}");
+        append(&mut cache, 300, 1);
+        assert_eq!(seen(&mut cache, 300), whole, "{plan} after starting again");
+    }
+}
+
+#[test]
+fn bad_input_changes_nothing() {
+    let mut cache = KvCache::new(SHAPE, &"kivi-2".parse().unwrap()).unwrap();
+    append(&mut cache, 3, 1);
+    let bytes = cache.bytes();
+    let good = rows(2, SHAPE, 5);
+    let mut nan = good.clone();
+    nan[128 + 64 + 7] = f32::NAN;
+    let layer = cache.layer_mut(0);
+    let message = layer.append(&good, &nan).unwrap_err().to_string();
+    assert!(message.starts_with("value of token 4, head 1, channel 7 is NaN"), "{message}");
+    let message = layer.append(&good[1..], &good).unwrap_err().to_string();
+    assert!(message.contains("keys has 255 numbers"), "{message}");
+    let message = layer.append(&good, &good[..128]).unwrap_err().to_string();
+    assert!(message.contains("values has 128 numbers, expected 256"), "{message}");
+    assert_eq!(cache.bytes(), bytes);
+}
+
+#[test]
+fn plans_that_do_not_fit_say_why() {
+    let check = |plan: &str, shape: CacheShape, expected: &str| {
+        let message = KvCache::new(shape, &plan.parse().unwrap()).unwrap_err().to_string();
+        assert!(message.contains(expected), "{message}");
+    };
+    check("kivi-2:window=100", SHAPE, "no multiple of the group of 32; take 96 or 128");
+    check("kivi-2:group=0", SHAPE, "a group of 0 elements");
+    check("asymkv-3/0", SHAPE, "the model has 2 layers");
+    check("q8_0", CacheShape { head_dim: 8, ..SHAPE }, "blocks of 32 channels, but a head has 8");
+}
+
+#[test]
+fn numbers_beyond_half_precision_saturate() {
+    let mut cache = KvCache::new(SHAPE, &Plan::f16()).unwrap();
+    let row = vec![1e9; 128];
+    drop(cache.layer_mut(0).append(&row, &row).unwrap());
+    assert!(seen(&mut cache, 1).iter().all(|&number| number == 65504.0));
+}
