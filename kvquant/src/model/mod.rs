@@ -1,1 +1,26 @@
 //! Llama-family models from GGUF files.
+//!
+//! | file | what |
+//! |---|---|
+//! | [`gguf`] | the file, checked before anything is used |
+//! | [`config`] | sizes and constants |
+//! | [`weights`] | weight matrices, as stored, as `Q8_0` or in single precision |
+//! | [`rope`] | rotary position embedding |
+//! | [`llama`] | the forward pass over a quantized cache |
+//! | [`tokenizer`] | text to tokens and back, from the file's own vocabulary |
+//! | [`chat`] | conversations as the text that the model was trained on |
+//! | [`sample`] | the next token from logits |
+//! | [`shapes`] | shapes of published models |
+
+pub mod chat;
+pub mod config;
+pub mod gguf;
+pub mod llama;
+pub mod rope;
+pub mod sample;
+pub mod shapes;
+pub mod tokenizer;
+pub mod weights;
+
+pub use llama::{Chunk, Llama};
+pub use weights::WeightFormat;

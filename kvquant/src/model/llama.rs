@@ -1,0 +1,257 @@
+//! The forward pass of a Llama-family decoder over a quantized cache.
+
+use super::config::Config;
+use super::gguf::Gguf;
+use super::rope::{Rope, Turns};
+use super::weights::{Linear, WeightFormat, checked, vector};
+use crate::attention::attend;
+use crate::cache::KvCache;
+use crate::{Error, Result};
+use candle_core::{Device, Tensor};
+use candle_nn::ops::{rms_norm, silu};
+use std::ops::Range;
+
+const EMBEDDING: &str = "token_embd.weight";
+const OUTPUT: &str = "output";
+
+/// A loaded model.
+#[derive(Debug)]
+pub struct Llama {
+    config: Config,
+    /// Kept open for the embedding table, whose rows are looked up in the file.
+    gguf: Gguf,
+    vocab_size: usize,
+    rope: Rope,
+    layers: Vec<Layer>,
+    output_norm: Tensor,
+    output: Linear,
+}
+
+#[derive(Debug)]
+struct Layer {
+    attention_norm: Tensor,
+    query: Linear,
+    key: Linear,
+    value: Linear,
+    attention_output: Linear,
+    ffn_norm: Tensor,
+    gate: Linear,
+    up: Linear,
+    down: Linear,
+}
+
+/// The next tokens of one sequence.
+#[derive(Debug)]
+pub struct Chunk<'a> {
+    /// The sequence's cache; the tokens follow those that it holds.
+    pub cache: &'a mut KvCache,
+    /// The tokens, at least one.
+    pub tokens: &'a [u32],
+    /// The tokens, by their index in `tokens`, after which logits are wanted. Logits cost a product
+    /// with the whole vocabulary, so only what is read should be asked for.
+    pub logits: Range<usize>,
+}
+
+impl Llama {
+    /// Loads the model of an open file.
+    ///
+    /// # Errors
+    /// If the model is not supported, or a tensor is missing or has the wrong shape.
+    pub fn load(gguf: Gguf, format: WeightFormat) -> Result<Llama> {
+        let config = Config::from_gguf(&gguf)?;
+        let vocab_size = gguf.tensor(EMBEDDING)?.rows();
+        checked(&gguf, EMBEDDING, &[vocab_size, config.hidden_len])?;
+        let layers = (0..config.n_layers)
+            .map(|layer| Layer::load(&gguf, layer, &config, format))
+            .collect::<Result<_>>()?;
+        let output_norm = vector(&gguf, "output_norm.weight", config.hidden_len)?;
+        // Models without an output matrix reuse the embedding.
+        let output_name = match gguf.has_tensor(&format!("{OUTPUT}.weight")) {
+            true => OUTPUT,
+            false => EMBEDDING.trim_end_matches(".weight"),
+        };
+        let output = Linear::load(&gguf, output_name, vocab_size, config.hidden_len, format)?;
+        let rope = Rope::new(&gguf, &config)?;
+        Ok(Llama { config, gguf, vocab_size, rope, layers, output_norm, output })
+    }
+
+    /// Sizes and constants.
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// The file, for its metadata.
+    pub fn gguf(&self) -> &Gguf {
+        &self.gguf
+    }
+
+    /// Number of tokens in the vocabulary.
+    pub fn vocab_size(&self) -> usize {
+        self.vocab_size
+    }
+
+    /// Runs chunks of several sequences, of any lengths, through the model at once: their tokens
+    /// share the weights' products, and each attends over its own sequence's cache.
+    ///
+    /// Gives, for each chunk, logits `[logits.len()][vocab_size]`.
+    ///
+    /// # Errors
+    /// If a chunk is empty, a token is not in the vocabulary or a range reaches beyond its tokens:
+    /// nothing is changed then. If the computation fails, the caches are cut back to their length
+    /// before the call.
+    pub fn forward(&self, chunks: &mut [Chunk<'_>]) -> Result<Vec<Tensor>> {
+        self.check(chunks)?;
+        let lengths: Vec<usize> = chunks.iter().map(|chunk| chunk.cache.n_tokens()).collect();
+        let result = self.forward_checked(chunks);
+        if result.is_err() {
+            for (chunk, n_tokens) in chunks.iter_mut().zip(lengths) {
+                chunk.cache.truncate(n_tokens);
+            }
+        }
+        result
+    }
+
+    fn check(&self, chunks: &[Chunk<'_>]) -> Result<()> {
+        let refuse = |what, got, expected| {
+            Err(Error::Shape { operation: "forward pass", what, got, expected })
+        };
+        for chunk in chunks {
+            if chunk.cache.shape() != self.config.cache_shape() {
+                let expected = format!("{:?}", self.config.cache_shape());
+                return refuse("a cache of another shape", chunk.cache.n_tokens(), expected);
+            }
+            if chunk.tokens.is_empty() {
+                return refuse("a chunk of tokens", 0, "at least 1".to_owned());
+            }
+            if chunk.logits.start > chunk.logits.end || chunk.logits.end > chunk.tokens.len() {
+                let expected = format!("at most the {} tokens of its chunk", chunk.tokens.len());
+                return refuse("the range of logits", chunk.logits.end, expected);
+            }
+            if let Some(&token) = chunk.tokens.iter().find(|&&t| t as usize >= self.vocab_size) {
+                return Err(Error::Tokenizer(format!(
+                    "token {token} is not in the vocabulary of {}",
+                    self.vocab_size
+                )));
+            }
+        }
+        Ok(())
+    }
+
+    fn forward_checked(&self, chunks: &mut [Chunk<'_>]) -> Result<Vec<Tensor>> {
+        let positions = chunks.iter().flat_map(|chunk| {
+            let first = chunk.cache.n_tokens();
+            first..first + chunk.tokens.len()
+        });
+        let turns = self.rope.turns(positions);
+        let mut x = self.embed(chunks)?;
+        for (layer_idx, layer) in self.layers.iter().enumerate() {
+            x = self.run_layer(layer_idx, layer, &x, &turns, chunks)?;
+        }
+        self.logits(&x, chunks)
+    }
+
+    /// `[tokens][hidden_len]`
+    fn embed(&self, chunks: &[Chunk<'_>]) -> Result<Tensor> {
+        let table = self.gguf.tensor(EMBEDDING)?;
+        let mut rows = Vec::new();
+        for &token in chunks.iter().flat_map(|chunk| chunk.tokens) {
+            rows.extend(table.dequantize_row(token as usize)?);
+        }
+        let n_tokens = rows.len() / self.config.hidden_len;
+        Ok(Tensor::from_vec(rows, (n_tokens, self.config.hidden_len), &Device::Cpu)?)
+    }
+
+    fn run_layer(
+        &self,
+        layer_idx: usize,
+        layer: &Layer,
+        x: &Tensor,
+        turns: &Turns,
+        chunks: &mut [Chunk<'_>],
+    ) -> Result<Tensor> {
+        let epsilon = self.config.rms_norm_epsilon;
+        let h = rms_norm(x, &layer.attention_norm, epsilon)?;
+        let mut queries = to_vec(&layer.query.forward(&h)?)?;
+        let mut keys = to_vec(&layer.key.forward(&h)?)?;
+        let values = to_vec(&layer.value.forward(&h)?)?;
+        self.rope.apply(turns, &mut queries);
+        self.rope.apply(turns, &mut keys);
+        let attended = self.attend(layer_idx, &queries, &keys, &values, chunks)?;
+        let x = (x + layer.attention_output.forward(&attended)?)?;
+        let h = rms_norm(&x, &layer.ffn_norm, epsilon)?;
+        let h = (silu(&layer.gate.forward(&h)?)? * layer.up.forward(&h)?)?;
+        Ok((&x + layer.down.forward(&h)?)?)
+    }
+
+    /// Appends keys and values to each sequence's cache and attends over it.
+    fn attend(
+        &self,
+        layer_idx: usize,
+        queries: &[f32],
+        keys: &[f32],
+        values: &[f32],
+        chunks: &mut [Chunk<'_>],
+    ) -> Result<Tensor> {
+        let heads = self.config.heads;
+        let (q_row, kv_row) = (heads.row_len(), heads.n_kv_heads * heads.head_dim);
+        let mut output = vec![0.0; queries.len()];
+        let mut first = 0;
+        for chunk in chunks {
+            let tokens = first..first + chunk.tokens.len();
+            let kv = tokens.start * kv_row..tokens.end * kv_row;
+            let q = tokens.start * q_row..tokens.end * q_row;
+            let layer = chunk.cache.layer_mut(layer_idx);
+            let appended = layer.append(&keys[kv.clone()], &values[kv])?;
+            attend(&appended, heads, &queries[q.clone()], &mut output[q])?;
+            first = tokens.end;
+        }
+        Ok(Tensor::from_vec(output, (first, q_row), &Device::Cpu)?)
+    }
+
+    fn logits(&self, x: &Tensor, chunks: &[Chunk<'_>]) -> Result<Vec<Tensor>> {
+        let mut first = 0;
+        let mut logits = Vec::with_capacity(chunks.len());
+        for chunk in chunks {
+            let rows = x.narrow(0, first + chunk.logits.start, chunk.logits.len())?;
+            first += chunk.tokens.len();
+            logits.push(match chunk.logits.is_empty() {
+                true => Tensor::from_vec(Vec::<f32>::new(), (0, self.vocab_size), &Device::Cpu)?,
+                false => {
+                    let rows =
+                        rms_norm(&rows, &self.output_norm, self.config.rms_norm_epsilon)?;
+                    self.output.forward(&rows)?
+                }
+            });
+        }
+        Ok(logits)
+    }
+}
+
+impl Layer {
+    fn load(gguf: &Gguf, layer_idx: usize, config: &Config, format: WeightFormat) -> Result<Layer> {
+        let hidden = config.hidden_len;
+        let heads = config.heads;
+        let (q_row, kv_row) = (heads.row_len(), heads.n_kv_heads * heads.head_dim);
+        let name = |part: &str| format!("blk.{layer_idx}.{part}");
+        let ffn_len = gguf.tensor(&name("ffn_gate.weight"))?.rows();
+        let linear = |part, outputs, inputs| {
+            Linear::load(gguf, &name(part), outputs, inputs, format)
+        };
+        Ok(Layer {
+            attention_norm: vector(gguf, &name("attn_norm.weight"), hidden)?,
+            query: linear("attn_q", q_row, hidden)?,
+            key: linear("attn_k", kv_row, hidden)?,
+            value: linear("attn_v", kv_row, hidden)?,
+            attention_output: linear("attn_output", hidden, q_row)?,
+            ffn_norm: vector(gguf, &name("ffn_norm.weight"), hidden)?,
+            gate: linear("ffn_gate", ffn_len, hidden)?,
+            up: linear("ffn_up", ffn_len, hidden)?,
+            down: linear("ffn_down", hidden, ffn_len)?,
+        })
+    }
+}
+
+/// The numbers of a tensor in row-major order.
+fn to_vec(tensor: &Tensor) -> Result<Vec<f32>> {
+    Ok(tensor.flatten_all()?.to_vec1()?)
+}
