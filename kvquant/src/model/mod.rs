@@ -1,1 +1,3 @@
 //! Llama-family models from GGUF files.
+
+pub mod gguf;
