@@ -60,6 +60,17 @@ pub enum Error {
         /// Which of its parts the model or the engine can't follow, and what would do.
         problem: String,
     },
+    /// A text has not enough tokens for one window.
+    #[error(
+        "the text has {n_tokens} tokens, but a window takes {context} (and at least 2 to predict \
+         one from the other): take a longer text or a smaller context"
+    )]
+    TextTooShort {
+        /// Tokens in the text.
+        n_tokens: usize,
+        /// Tokens in a window.
+        context: usize,
+    },
     /// Numbers handed to the cache or to attention do not have the shape that was announced.
     #[error("{operation}: {what} has {got} numbers, expected {expected}")]
     Shape {

@@ -3,6 +3,7 @@
 pub mod attention;
 pub mod cache;
 mod error;
+pub mod eval;
 pub mod model;
 pub mod policy;
 pub mod quant;

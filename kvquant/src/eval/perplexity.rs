@@ -1,0 +1,181 @@
+//! Perplexity means decoding.
+//!
+//! The query at position t sees exactly the cache that decoding t tokens one at a time would have
+//! left: its window in half precision, everything older quantized. Text goes through in chunks for
+//! speed, and the cache keeps that promise for any chunk length. (KIVI's own evaluation attends to
+//! the whole prompt in full precision and only *stores* it quantized; a perplexity measured so shows
+//! no loss at any width.)
+
+use crate::cache::{CacheBytes, KvCache};
+use crate::model::{Chunk, Llama};
+use crate::policy::Plan;
+use crate::{Error, Result};
+use candle_core::Tensor;
+use rayon::prelude::*;
+use serde::Serialize;
+use std::fmt;
+use std::ops::Range;
+use std::str::FromStr;
+
+/// Which predictions of a window count.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum ScoringRule {
+    /// All but the first token's, which nothing predicts.
+    #[default]
+    All,
+    /// Those of the second half, llama.cpp's rule: every scored token has at least half a window
+    /// before it.
+    SecondHalf,
+}
+
+impl ScoringRule {
+    /// Indices in a window of the tokens whose successors are scored.
+    pub fn scored(self, context: usize) -> Range<usize> {
+        match self {
+            ScoringRule::All => 0..context - 1,
+            ScoringRule::SecondHalf => context / 2..context - 1,
+        }
+    }
+}
+
+impl fmt::Display for ScoringRule {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            ScoringRule::All => "all",
+            ScoringRule::SecondHalf => "second-half",
+        })
+    }
+}
+
+impl FromStr for ScoringRule {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<ScoringRule, String> {
+        match text {
+            "all" => Ok(ScoringRule::All),
+            "second-half" => Ok(ScoringRule::SecondHalf),
+            _ => Err(format!("`{text}` is no scoring rule; there are all, second-half")),
+        }
+    }
+}
+
+/// How a text is cut up and scored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Protocol {
+    /// Tokens in a window; windows don't overlap and each starts with an empty cache.
+    pub context: usize,
+    /// The most windows taken, from the start of the text.
+    pub max_windows: usize,
+    /// Which predictions count.
+    pub rule: ScoringRule,
+    /// Tokens that go through the model at once. Changes speed and memory, not the result.
+    pub chunk: usize,
+    /// Replaces the first token of each window, for models that were trained so.
+    pub bos: Option<u32>,
+}
+
+/// The score of one window.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct WindowScore {
+    /// Sum of the negative log-likelihoods, in nats.
+    pub nll: f64,
+    /// Predictions scored.
+    pub n_tokens: usize,
+}
+
+impl WindowScore {
+    /// exp of the mean negative log-likelihood.
+    pub fn perplexity(self) -> f64 {
+        (self.nll / self.n_tokens as f64).exp()
+    }
+}
+
+/// The score of a text and the cache that a window left.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Evaluation {
+    /// Score of each window, in order.
+    pub windows: Vec<WindowScore>,
+    /// Bytes that the running cache held at the end of a window.
+    pub cache_bytes: CacheBytes,
+    /// The same for an element, metadata and half-precision window included.
+    pub bits_per_element: f64,
+}
+
+impl Evaluation {
+    /// All windows together.
+    pub fn total(&self) -> WindowScore {
+        WindowScore {
+            nll: self.windows.iter().map(|window| window.nll).sum(),
+            n_tokens: self.windows.iter().map(|window| window.n_tokens).sum(),
+        }
+    }
+}
+
+/// Scores a text, given as tokens. `on_window` hears of each window as it is done.
+///
+/// # Errors
+/// If the text is shorter than a window, the window too short to score, the plan does not fit the
+/// model, or the model fails.
+pub fn evaluate(
+    model: &Llama,
+    tokens: &[u32],
+    plan: &Plan,
+    protocol: Protocol,
+    mut on_window: impl FnMut(WindowScore),
+) -> Result<Evaluation> {
+    if protocol.context < 2 || tokens.len() < protocol.context {
+        return Err(Error::TextTooShort { n_tokens: tokens.len(), context: protocol.context });
+    }
+    let mut windows = Vec::new();
+    let mut cache_bytes = CacheBytes::default();
+    for window in tokens.chunks_exact(protocol.context).take(protocol.max_windows) {
+        let mut window = window.to_vec();
+        if let Some(bos) = protocol.bos {
+            window[0] = bos;
+        }
+        let mut cache = KvCache::new(model.config().cache_shape(), plan)?;
+        let score = score_window(model, &window, &mut cache, protocol)?;
+        cache_bytes = cache.bytes();
+        on_window(score);
+        windows.push(score);
+    }
+    let shape = model.config().cache_shape();
+    let bits_per_element = cache_bytes.bits_per_element(shape, protocol.context);
+    Ok(Evaluation { windows, cache_bytes, bits_per_element })
+}
+
+fn score_window(
+    model: &Llama,
+    window: &[u32],
+    cache: &mut KvCache,
+    protocol: Protocol,
+) -> Result<WindowScore> {
+    let scored = protocol.rule.scored(window.len());
+    let mut nll = 0.0;
+    for (chunk_idx, tokens) in window.chunks(protocol.chunk.max(1)).enumerate() {
+        let first = chunk_idx * protocol.chunk.max(1);
+        let start = scored.start.clamp(first, first + tokens.len());
+        let end = scored.end.clamp(start, first + tokens.len());
+        let chunk = Chunk { cache, tokens, logits: start - first..end - first };
+        let logits = model.forward(&mut [chunk])?.remove(0);
+        nll += negative_log_likelihood(&logits, &window[start + 1..end + 1])?;
+    }
+    Ok(WindowScore { nll, n_tokens: scored.len() })
+}
+
+/// The sum over rows of `logits`, `[rows][vocab]`, of -ln of the probability of the row's target.
+fn negative_log_likelihood(logits: &Tensor, targets: &[u32]) -> Result<f64> {
+    let vocab_size = logits.dim(1)?;
+    let logits: Vec<f32> = logits.flatten_all()?.to_vec1()?;
+    // Summed in order, so that the number of threads does not change the last digits.
+    let each: Vec<f64> = logits
+        .par_chunks_exact(vocab_size)
+        .zip(targets)
+        .map(|(row, &target)| {
+            let greatest = row.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+            let total: f64 = row.iter().map(|&logit| f64::from((logit - greatest).exp())).sum();
+            total.ln() - f64::from(row[target as usize] - greatest)
+        })
+        .collect();
+    Ok(each.iter().sum())
+}
