@@ -1,1 +1,6 @@
-//! placeholder
+//! What the three systems share. In reading order:
+
+pub mod assets;
+pub mod device;
+pub mod progress;
+pub mod tensor;
