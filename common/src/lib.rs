@@ -3,4 +3,5 @@
 pub mod assets;
 pub mod device;
 pub mod progress;
+pub mod report;
 pub mod tensor;
