@@ -101,7 +101,12 @@ pub fn assert_nmse(reference: &[f32], approximation: &[f32], bound: f64, label: 
 /// Says that a test was skipped, or fails it where `gate` says so.
 #[track_caller]
 fn skip(gate: &str, why: &str) {
-    assert!(env::var_os(gate).is_none_or(|value| value != "1"), "{gate}=1, but {why}");
+    skip_unless(env::var_os(gate).is_some_and(|value| value == "1"), gate, why);
+}
+
+#[track_caller]
+fn skip_unless(required: bool, gate: &str, why: &str) {
+    assert!(!required, "{gate}=1, but {why}");
     println!("skipped: {why}");
 }
 
@@ -139,5 +144,11 @@ mod tests {
     #[test]
     fn a_gate_that_is_not_set_lets_a_test_be_skipped() {
         skip("NO_SUCH_GATE", "an example of a skipped test");
+    }
+
+    #[test]
+    #[should_panic(expected = "REQUIRE_GPU=1, but there is no GPU")]
+    fn a_gate_that_is_set_fails_the_test() {
+        skip_unless(true, "REQUIRE_GPU", "there is no GPU");
     }
 }

@@ -2,7 +2,7 @@
 
 use common::assets::{assets, find};
 use common::command::store;
-use common::testing::shared_data;
+use common::testing::{model, shared_data};
 
 #[test]
 fn every_registered_file_that_is_here_has_its_registered_contents() {
@@ -29,4 +29,12 @@ fn a_graph_is_located_by_its_id() {
     }
     let path = store(None).locate(find("cora").unwrap()).unwrap().unwrap();
     assert!(path.ends_with("graphs/cora.npz"));
+}
+
+#[test]
+fn a_model_is_found_by_its_id() {
+    // GGUF's magic shows that it is the model and not a page that says where it went.
+    if let Some(path) = model("stories260k") {
+        assert!(std::fs::read(path).unwrap().starts_with(b"GGUF"));
+    }
 }

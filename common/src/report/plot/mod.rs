@@ -3,6 +3,19 @@
 //! The background is transparent and everything but the data is drawn in `currentColor`, so a plot
 //! takes the colours of the page that it stands on. Colours are Okabe and Ito's, which colour-blind
 //! readers can tell apart, and every series has a marker of its own as well.
+//!
+//! ```
+//! use common::report::{Axis, Plot, Series};
+//!
+//! # fn main() -> Result<(), common::report::PlotError> {
+//! let svg = Plot::new("Cache memory", Axis::log10("context (tokens)"), Axis::linear("memory (MiB)"))
+//!     .series(Series::new("16 bit", vec![(1024.0, 24.0), (4096.0, 96.0)]))
+//!     .series(Series::new("1 bit", vec![(1024.0, 2.0), (4096.0, 8.0)]))
+//!     .to_svg()?;
+//! assert!(svg.as_str().starts_with("<svg"));
+//! # Ok(())
+//! # }
+//! ```
 
 mod axis;
 mod draw;
