@@ -226,6 +226,13 @@ mod tests {
     }
 
     #[test]
+    fn progress_and_bars_go_where_threads_are() {
+        fn shared<T: Send + Sync>() {}
+        shared::<Progress>();
+        shared::<Bar>();
+    }
+
+    #[test]
     fn silent_bars_still_count_and_are_shared_between_threads() {
         let progress = Progress::silent();
         let bar = progress.bar("work", None, Unit::Items("steps"));

@@ -140,7 +140,9 @@ impl Reason {
                  that may read it",
                 status.unwrap_or_default()
             ),
-            _ => error.to_string(),
+            _ => {
+                format!("{error}; where the hub can't be reached, give the path of a file instead")
+            }
         };
         let passing = status.is_none_or(|status| status >= 500 || status == 429)
             && matches!(error, ApiError::RequestError(_) | ApiError::IoError(_));

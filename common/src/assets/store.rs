@@ -286,7 +286,7 @@ mod tests {
             assert!(text.contains(part), "{text} lacks {part}");
         }
         assert!(text.contains("place it at $RESEARCH_DATA/text/thing.txt"), "{text}");
-        assert!(text.contains("converted from owner/repo@0123"), "{text}");
+        assert!(text.contains("made from owner/repo@0123"), "{text}");
     }
 
     #[test]

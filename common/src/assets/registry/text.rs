@@ -127,7 +127,7 @@ pub(super) static TEXTS: &[Asset] = &[
         bytes: 1_256_449,
         sha256: "d790b833ef8cf03a90db7bf1271b7520b83c45ce07ba3c1a9699df81e239eca0",
         licence: "Wikipedia text; the dataset is published as CC BY-SA (not stated in the repository, which is BSD-3-Clause)",
-        what: "WikiText-2 test, the TOKENISED form (spaces around punctuation, @-@, <unk>), 245,569 word tokens incl. line ends; NOT the raw form most quantization papers use",
+        what: "WikiText-2 test, tokenised form (<unk>, @-@): not the raw form that quantization papers use",
         source: "pytorch/examples@77f55b912142e11fcfdf5b530231fb9c52f181e8, word_language_model/data/wikitext-2/test.txt",
         origins: &[Origin::Http {
             url: "https://raw.githubusercontent.com/pytorch/examples/77f55b912142e11fcfdf5b530231fb9c52f181e8/word_language_model/data/wikitext-2/test.txt",

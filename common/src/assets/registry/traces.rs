@@ -10,7 +10,7 @@ pub(super) static TRACES: &[Asset] = &[
         bytes: 1_269,
         sha256: "cde7a7d4ba1596ea165cf4583137d2095020abebbc26b3cd834284c16e8e6ecf",
         licence: "CC BY 4.0",
-        what: "Summary of five GPU clusters (Seren, Kalos = LLM clusters; Philly, Helios, PAI): job counts, run and queue times, complete/cancel/fail rates by job and by GPU time",
+        what: "Summary of five GPU clusters: job counts, run and queue times, rates of completion and failure",
         source: "InternLM/AcmeTrace@6d6ac9cd15f3b01151ac6ba00ecddd9156f0dc73, data/cluster_summary.csv",
         origins: &[Origin::Http {
             url: "https://raw.githubusercontent.com/InternLM/AcmeTrace/6d6ac9cd15f3b01151ac6ba00ecddd9156f0dc73/data/cluster_summary.csv",
@@ -23,7 +23,7 @@ pub(super) static TRACES: &[Asset] = &[
         bytes: 535_725,
         sha256: "e99015baaea66833ebeac68d27c994aa13d83847f73b4a7c7dc71fe94b395247",
         licence: "CC BY 4.0 (licence file of that folder)",
-        what: "83,154 job run times of the Microsoft Philly trace, in seconds, median 1,186 (extract shipped with the Alibaba 2020 analysis)",
+        what: "83,154 job run times of the Microsoft Philly trace, in seconds",
         source: "alibaba/clusterdata@7a6c496e4f4b6ce6150be8f881cb051bf2abff42, cluster-trace-gpu-v2020/analysis/philly_runtime.csv",
         origins: &[Origin::Http {
             url: "https://raw.githubusercontent.com/alibaba/clusterdata/7a6c496e4f4b6ce6150be8f881cb051bf2abff42/cluster-trace-gpu-v2020/analysis/philly_runtime.csv",
@@ -36,7 +36,7 @@ pub(super) static TRACES: &[Asset] = &[
         bytes: 42_353,
         sha256: "2beca64b4d3dfa342036a34b56a495c6cef9225db836c81f541282cb1df320b5",
         licence: "research or study use (stated in the repository README)",
-        what: "1,213 GPU nodes, 6,212 GPUs",
+        what: "Nodes of a production GPU cluster: 1,213 nodes, 6,212 GPUs",
         source: "alibaba/clusterdata@7a6c496e4f4b6ce6150be8f881cb051bf2abff42, cluster-trace-gpu-v2023/csv/openb_node_list_gpu_node.csv",
         origins: &[Origin::Http {
             url: "https://raw.githubusercontent.com/alibaba/clusterdata/7a6c496e4f4b6ce6150be8f881cb051bf2abff42/cluster-trace-gpu-v2023/csv/openb_node_list_gpu_node.csv",
@@ -49,7 +49,7 @@ pub(super) static TRACES: &[Asset] = &[
         bytes: 575_468,
         sha256: "1ee7ed79c27a3b0861cda8ddba86a004c6aba904caafa329a76ae93ca63834a8",
         licence: "research or study use (stated in the repository README)",
-        what: "8,152 tasks of a production GPU cluster; 1,870 end in phase Failed (cause not given)",
+        what: "Tasks of a production GPU cluster: 8,152, of which 1,870 failed",
         source: "alibaba/clusterdata@7a6c496e4f4b6ce6150be8f881cb051bf2abff42, cluster-trace-gpu-v2023/csv/openb_pod_list_default.csv",
         origins: &[Origin::Http {
             url: "https://raw.githubusercontent.com/alibaba/clusterdata/7a6c496e4f4b6ce6150be8f881cb051bf2abff42/cluster-trace-gpu-v2023/csv/openb_pod_list_default.csv",
@@ -62,7 +62,7 @@ pub(super) static TRACES: &[Asset] = &[
         bytes: 39_489,
         sha256: "f85ec8770a88711c7b57d1af20d7bd0e711526128546ef444e96367f574ad605",
         licence: "Apache-2.0",
-        what: "Derived from fault_trace.json: one row per fault, first-in-first-out pairing by node and fault type (584 rows, none unpaired); node ids renumbered by first appearance",
+        what: "Faults of 400 GPU servers as 584 intervals, one a row",
         source: "stepfun-ai/InfiniteHBD-Trace@7aacdc8c3d2352c5b784bc0ea31756e1620daed1, fault_trace.json",
         origins: &[],
     },
@@ -73,10 +73,23 @@ pub(super) static TRACES: &[Asset] = &[
         bytes: 3_127,
         sha256: "de6f73a082892b2c8a157cf1ffb70d00a3e392acd49ff012bd34ebd090866eda",
         licence: "Apache-2.0",
-        what: "Counts per fault level / class / description of the same trace",
+        what: "Faults of 400 GPU servers counted by level, class and description",
         source: "stepfun-ai/InfiniteHBD-Trace@7aacdc8c3d2352c5b784bc0ea31756e1620daed1, fault_statistics.json",
         origins: &[Origin::Http {
             url: "https://raw.githubusercontent.com/stepfun-ai/InfiniteHBD-Trace/7aacdc8c3d2352c5b784bc0ea31756e1620daed1/fault_statistics.json",
+        }],
+    },
+    Asset {
+        id: "infinitehbd-fault-trace",
+        kind: Kind::Trace,
+        path: "traces/infinitehbd/fault_trace.json",
+        bytes: 339_053,
+        sha256: "5871b881b341c9526223c025eda3a9bd2f0f875cf8d53441688ccd953e11b80d",
+        licence: "Apache-2.0",
+        what: "Faults of 400 GPU servers in LLM pretraining: 348 days, 1,168 events (584 start/end pairs)",
+        source: "stepfun-ai/InfiniteHBD-Trace@7aacdc8c3d2352c5b784bc0ea31756e1620daed1, fault_trace.json",
+        origins: &[Origin::Http {
+            url: "https://raw.githubusercontent.com/stepfun-ai/InfiniteHBD-Trace/7aacdc8c3d2352c5b784bc0ea31756e1620daed1/fault_trace.json",
         }],
     },
     Asset {
@@ -86,7 +99,7 @@ pub(super) static TRACES: &[Asset] = &[
         bytes: 425_129,
         sha256: "3fe74103c0b02a28514534e2a47257a3f770135ca61afd425bbd3b9d6a31fe26",
         licence: "free for research or academic work (stated in the repository README)",
-        what: "2,000-line sample of the BlueGene/L RAS log; Label \"-\" = not an alert, else the alert class (143 alerts)",
+        what: "BlueGene/L log, sample of 2,000 lines, 143 of them alerts",
         source: "logpai/loghub@dd61d0952749ee7963bde24220d1be5ede023033, BGL/BGL_2k.log_structured.csv",
         origins: &[Origin::Http {
             url: "https://raw.githubusercontent.com/logpai/loghub/dd61d0952749ee7963bde24220d1be5ede023033/BGL/BGL_2k.log_structured.csv",
@@ -99,7 +112,7 @@ pub(super) static TRACES: &[Asset] = &[
         bytes: 8_663,
         sha256: "fe156be23d4401ffeb57f15893127cbcdd59805b53e5195f3504cb7a3bf81f0a",
         licence: "free for research or academic work (stated in the repository README)",
-        what: "Event templates of that sample",
+        what: "BlueGene/L log, event templates of the sample",
         source: "logpai/loghub@dd61d0952749ee7963bde24220d1be5ede023033, BGL/BGL_2k.log_templates.csv",
         origins: &[Origin::Http {
             url: "https://raw.githubusercontent.com/logpai/loghub/dd61d0952749ee7963bde24220d1be5ede023033/BGL/BGL_2k.log_templates.csv",
@@ -112,7 +125,7 @@ pub(super) static TRACES: &[Asset] = &[
         bytes: 217_818,
         sha256: "0787df9cfab7e9495669548315ea8a9a51b02029c0dcfa28944707ad755a8c86",
         licence: "free for research or academic work (stated in the repository README)",
-        what: "2,000-line sample of a Los Alamos HPC cluster event log",
+        what: "Los Alamos HPC log, sample of 2,000 lines",
         source: "logpai/loghub@dd61d0952749ee7963bde24220d1be5ede023033, HPC/HPC_2k.log_structured.csv",
         origins: &[Origin::Http {
             url: "https://raw.githubusercontent.com/logpai/loghub/dd61d0952749ee7963bde24220d1be5ede023033/HPC/HPC_2k.log_structured.csv",
@@ -125,7 +138,7 @@ pub(super) static TRACES: &[Asset] = &[
         bytes: 2_032,
         sha256: "c6b56ad5537b91a95e88a5953f7abfd7e8b36121673a4123eff7bf3e700d6775",
         licence: "free for research or academic work (stated in the repository README)",
-        what: "Event templates of that sample",
+        what: "Los Alamos HPC log, event templates of the sample",
         source: "logpai/loghub@dd61d0952749ee7963bde24220d1be5ede023033, HPC/HPC_2k.log_templates.csv",
         origins: &[Origin::Http {
             url: "https://raw.githubusercontent.com/logpai/loghub/dd61d0952749ee7963bde24220d1be5ede023033/HPC/HPC_2k.log_templates.csv",

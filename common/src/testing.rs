@@ -1,0 +1,154 @@
+//! For the tests of all crates: real data, real models and GPUs where there are any, and the
+//! assertion by which kernels are held to their oracle.
+//!
+//! A test that needs what isn't there prints that it was skipped. `REQUIRE_DATA=1` and
+//! `REQUIRE_GPU=1` turn the absence into a failure, so that a gate can't pass by skipping.
+
+// Tests read their gates from the environment and say on stdout that they were skipped.
+#![allow(clippy::print_stdout, clippy::disallowed_methods)]
+
+use std::env;
+use std::path::PathBuf;
+
+use crate::assets::{Kind, find};
+use crate::command;
+use crate::device::{Gpu, GpuProbe};
+use crate::progress::Progress;
+use crate::tensor::nmse;
+
+/// The file or folder `relative` of the data folder: `$RESEARCH_DATA`, or `../shared/data` beside
+/// the workspace. `None`, with a printed line, where it is missing.
+///
+/// # Panics
+/// If it is missing and `REQUIRE_DATA=1`.
+#[must_use]
+pub fn shared_data(relative: &str) -> Option<PathBuf> {
+    let store = command::store(None);
+    let places = store.search_path();
+    let found = [&places.research_data, &places.workspace_data]
+        .into_iter()
+        .flatten()
+        .map(|folder| folder.join(relative))
+        .find(|path| path.exists());
+    if found.is_none() {
+        skip(
+            "REQUIRE_DATA",
+            &format!("{relative} is neither in $RESEARCH_DATA nor in ../shared/data"),
+        );
+    }
+    found
+}
+
+/// The registered model `id`, downloaded where it is missing. `None`, with a printed line, where
+/// it can't be had.
+///
+/// # Panics
+/// If `id` isn't registered, or it can't be had and `REQUIRE_DATA=1`.
+#[must_use]
+pub fn model(id: &str) -> Option<PathBuf> {
+    let asset = find(id).filter(|asset| asset.kind == Kind::Model);
+    let asset = asset.expect("tests ask for registered models only");
+    match command::store(None).obtain(asset, &Progress::silent()) {
+        Ok(path) => Some(path),
+        Err(error) => {
+            skip("REQUIRE_DATA", &error.to_string());
+            None
+        }
+    }
+}
+
+/// The first GPU. `None`, with a printed line, where there is none.
+///
+/// # Panics
+/// If there is none and `REQUIRE_GPU=1`.
+#[must_use]
+pub fn gpu() -> Option<Gpu> {
+    match GpuProbe::probe() {
+        GpuProbe::Found(gpus) => gpus.into_iter().next(),
+        GpuProbe::Absent(why) => {
+            skip("REQUIRE_GPU", &why);
+            None
+        }
+    }
+}
+
+/// Asserts that the normalised mean squared error of `approximation` is at most `bound`.
+///
+/// # Panics
+/// If it is larger or NaN, with `label` and the worst value's place.
+#[track_caller]
+pub fn assert_nmse(reference: &[f32], approximation: &[f32], bound: f64, label: &str) {
+    let error = nmse(reference, approximation);
+    // A NaN error compares false: written this way it fails.
+    if error <= bound {
+        return;
+    }
+    let difference = |i: usize| {
+        let difference = (f64::from(reference[i]) - f64::from(approximation[i])).abs();
+        if difference.is_nan() { f64::INFINITY } else { difference }
+    };
+    let worst = (0..reference.len()).max_by(|&a, &b| difference(a).total_cmp(&difference(b)));
+    let worst = worst.expect("an error above its bound has a value that causes it");
+    panic!(
+        "{label}: NMSE {error:.3e} is above {bound:.3e}; the worst of {} values is at {worst}: {} \
+         instead of {}",
+        reference.len(),
+        approximation[worst],
+        reference[worst],
+    );
+}
+
+/// Says that a test was skipped, or fails it where `gate` says so.
+#[track_caller]
+fn skip(gate: &str, why: &str) {
+    skip_unless(env::var_os(gate).is_some_and(|value| value == "1"), gate, why);
+}
+
+#[track_caller]
+fn skip_unless(required: bool, gate: &str, why: &str) {
+    assert!(!required, "{gate}=1, but {why}");
+    println!("skipped: {why}");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_small_error_passes() {
+        assert_nmse(&[1.0, 2.0], &[1.0, 2.001], 1e-6, "close");
+        assert_nmse(&[], &[], 0.0, "empty");
+    }
+
+    #[test]
+    #[should_panic(
+        expected = "far: NMSE 2.000e-1 is above 1.000e-6; the worst of 2 values is at 0"
+    )]
+    fn a_large_error_fails_with_its_place() {
+        assert_nmse(&[1.0, 2.0], &[2.0, 2.0], 1e-6, "far");
+    }
+
+    #[test]
+    #[should_panic(expected = "the worst of 3 values is at 1: NaN instead of 2")]
+    fn a_nan_fails() {
+        assert_nmse(&[1.0, 2.0, 3.0], &[9.0, f32::NAN, 3.0], f64::MAX, "nan");
+    }
+
+    #[test]
+    fn data_is_found_or_the_test_says_that_it_was_skipped() {
+        if let Some(path) = shared_data("graphs/cora.npz") {
+            assert!(path.is_file());
+        }
+    }
+
+    #[test]
+    fn a_gate_that_is_not_set_lets_a_test_be_skipped() {
+        skip("NO_SUCH_GATE", "an example of a skipped test");
+    }
+
+    #[test]
+    #[should_panic(expected = "REQUIRE_GPU=1, but there is no GPU")]
+    fn a_gate_that_is_set_fails_the_test() {
+        skip_unless(true, "REQUIRE_GPU", "there is no GPU");
+    }
+}

@@ -1,0 +1,7 @@
+//! Integration tests of `common`.
+
+// A test tells on stdout what it skips, and its helpers may unwrap as it does itself.
+#![allow(clippy::print_stdout, clippy::unwrap_used)]
+
+mod dependencies;
+mod shared_data;
