@@ -84,9 +84,12 @@ impl ByteLevel {
         // Merging must not reach a control token, so the model doesn't know them.
         let pieces = vocabulary.iter().filter(|(_, token)| token.kind == Kind::Normal);
         let pieces: Vocab = pieces.map(|(id, token)| (token.text.to_string(), id)).collect();
+        // The crate's cache of words is kept by the thread, beyond the tokenizer's life, and gains nothing
+        // measurable: 0.6 s for the 1.3 MB of WikiText-2 test either way.
         let bpe = BPE::builder()
             .vocab_and_merges(pieces, merges(gguf, vocabulary)?)
             .ignore_merges(rule.whole_words)
+            .cache_capacity(0)
             .build()
             .map_err(|error| gguf.fault(MERGES_KEY, error.to_string()))?;
         let mut tokenizer = Tokenizer::new(bpe);

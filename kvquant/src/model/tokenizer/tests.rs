@@ -11,17 +11,21 @@ use crate::model::gguf::Gguf;
 use crate::model::gguf_writer::{Meta, Writer, byte_level};
 
 // Until `common::testing` has these two.
+#[allow(clippy::disallowed_methods, clippy::print_stderr)] // Tests, not the library.
 mod testing {
     use super::*;
 
     /// A file of the shared data.
     pub fn shared_data(rel: &str) -> Option<PathBuf> {
-        let shared = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/data").join(rel);
-        shared.exists().then_some(shared)
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/data").join(rel);
+        if !path.exists() {
+            eprintln!("SKIPPED: {} is not there", path.display());
+            return None;
+        }
+        Some(path)
     }
 
     /// A model's file.
-    #[allow(clippy::disallowed_methods, clippy::print_stderr)] // A test, not the library.
     pub fn model(id: &str) -> Option<PathBuf> {
         let path = std::env::var_os("KVQUANT_TEST_MODEL").map(PathBuf::from);
         if path.is_none() {
@@ -238,6 +242,17 @@ fn sentencepiece_handles_ties_and_strangers() {
     assert!(tokenizer.decode(&[7]).unwrap_err().to_string().contains("token 7 is not in"));
 }
 
+/// A run of spaces beyond the regular expressions' limit for backtracking, 10^6 steps.
+#[test]
+fn a_long_run_of_spaces_survives() {
+    let text = format!("a{} b\n", " ".repeat(1_200_000));
+    for pre in ["gpt-2", "qwen2"] {
+        let tokenizer = tokenizer(&byte_level(pre)).unwrap();
+        let ids = tokenizer.encode(&text, false).unwrap();
+        assert!(tokenizer.decode(&ids).unwrap() == text, "{pre}");
+    }
+}
+
 proptest! {
     #[test]
     fn sentencepiece_is_the_plain_rule_on_any_text(text in "[ a-eLmot\u{e9}\u{4e16}\n]{0,40}") {
@@ -278,6 +293,9 @@ fn smollm2_gives_the_reference_counts_on_wikitext() {
         assert_eq!(tokenizer.decode(&ids).unwrap(), text, "{rel}");
     }
     assert_eq!((tokenizer.bos(), tokenizer.eos(), tokenizer.eot()), (Some(1), Some(2), Some(2)));
+    // A byte without a token is dropped, as transformers and llama.cpp do.
+    let encode = |text: &str| tokenizer.encode(text, false).unwrap();
+    assert_eq!(encode("the\u{4} end"), encode("the end"));
     // The trap of candle's tokenizer: a space in front of the word after a control token.
     let ids = tokenizer.encode_with_special("<|im_start|>user\n", false).unwrap();
     assert_eq!(ids, [1, 4093, 198]);
