@@ -202,6 +202,11 @@ pub fn byte_level(pre: &str) -> Writer {
 }
 
 impl Written {
+    /// All fields, with where they lie.
+    pub fn fields(&self) -> impl Iterator<Item = (&str, Range<usize>)> {
+        self.marks.iter().map(|(name, range)| (name.as_str(), range.clone()))
+    }
+
     /// Where a field lies.
     pub fn range(&self, mark: &str) -> Range<usize> {
         let found = self.marks.iter().find(|(name, _)| name == mark);

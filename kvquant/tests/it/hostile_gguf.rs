@@ -180,6 +180,27 @@ fn absurd_metadata_is_refused() {
     }
 }
 
+/// Every field there is, at its extremes: an error names the file and a field, and nothing panics.
+#[test]
+fn every_field_at_its_extremes_is_survived() {
+    for file in (1..=3).map(sentencepiece).chain([byte_level("llama-bpe")]) {
+        let file = file.write();
+        let mut n_refused = 0;
+        for (_, range) in file.fields() {
+            for fill in [0x00, 0x01, 0x20, 0x7f, 0x80, 0xff] {
+                let mut bytes = file.bytes.clone();
+                bytes[range.clone()].fill(fill);
+                if let Err(error) = touch(&bytes) {
+                    let Error::Gguf { field, .. } = &error else { panic!("{error}") };
+                    assert!(error.to_string().starts_with(PATH) && !field.is_empty(), "{error}");
+                    n_refused += 1;
+                }
+            }
+        }
+        assert!(n_refused > file.fields().count(), "{n_refused} refusals: is the test alive?");
+    }
+}
+
 /// Control characters in a name must not reach the terminal of whoever reads the message.
 #[test]
 fn names_are_escaped_and_shortened() {

@@ -8,7 +8,7 @@ use proptest::prelude::*;
 
 use super::Tokenizer;
 use crate::model::gguf::Gguf;
-use crate::model::gguf_writer::{Meta, Writer, byte_level};
+use crate::model::gguf_writer::{Meta, Writer, byte_level, sentencepiece};
 
 // Until `common::testing` has these two.
 #[allow(clippy::disallowed_methods, clippy::print_stderr)] // Tests, not the library.
@@ -53,7 +53,7 @@ const TOKENISED: (usize, [u32; 24]) = (
 );
 
 fn tokenizer(file: &Writer) -> crate::Result<Tokenizer> {
-    Tokenizer::from_gguf(&Gguf::parse("tiny.gguf", &file.write().bytes)?)
+    Tokenizer::from_gguf(&Gguf::parse("tiny.gguf", &file.write().bytes).unwrap())
 }
 
 fn spelled(tokenizer: &Tokenizer, ids: &[u32]) -> Vec<String> {
@@ -98,47 +98,82 @@ fn guarded_text_is_text_again() {
 #[test]
 fn bos_and_end_of_turn_come_from_the_file() {
     let file = byte_level("gpt-2");
-    let tokenizer_without = tokenizer(&file).unwrap();
-    assert_eq!((tokenizer_without.bos(), tokenizer_without.adds_bos()), (None, false));
-    assert!(tokenizer_without.encode("a", true).is_err());
-    let end = tokenizer_without.id("<|im_end|>").unwrap();
-    assert_eq!(tokenizer_without.eot(), Some(end), "found by its name");
-    assert!(tokenizer_without.ends_generation(end));
+    let without = tokenizer(&file).unwrap();
+    assert_eq!((without.bos(), without.adds_bos()), (None, false));
+    assert!(without.encode("a", true).is_err());
+    let end = without.id("<|im_end|>").unwrap();
+    assert_eq!(without.eot(), Some(end), "found by its name");
+    assert!(without.ends_generation(end));
 
-    let bos = tokenizer_without.id("<|im_start|>").unwrap();
+    let bos = without.id("<|im_start|>").unwrap();
     let file = file
         .meta("tokenizer.ggml.bos_token_id", Meta::U32(bos))
         .meta("tokenizer.ggml.add_bos_token", Meta::Bool(true));
-    let tokenizer = tokenizer(&file).unwrap();
-    assert!(tokenizer.adds_bos());
-    assert_eq!(tokenizer.encode("", true).unwrap(), [bos]);
+    let with = tokenizer(&file).unwrap();
+    assert!(with.adds_bos());
+    assert_eq!(with.encode("", true).unwrap(), [bos]);
+
+    // Llama 3's files don't always say that it wants BOS.
+    let llama3 = byte_level("llama-bpe").meta("tokenizer.ggml.bos_token_id", Meta::U32(bos));
+    assert!(tokenizer(&llama3).unwrap().adds_bos());
 }
 
-/// What a file may get wrong, and how its refusal reads.
+/// Checks that a file with one value changed is refused with the given words.
+#[track_caller]
+fn refused(mut file: Writer, key: &str, value: Meta, wanted: &str) {
+    match file.metadata.iter_mut().find(|(name, _)| name == key) {
+        Some(entry) => entry.1 = value,
+        None => file.metadata.push((key.to_owned(), value)),
+    }
+    let message = tokenizer(&file).unwrap_err().to_string();
+    assert!(message.starts_with("tiny.gguf: ") && message.contains(wanted), "{message}");
+}
+
 #[test]
-fn unsound_vocabularies_are_refused() {
-    let change = |key: &str, value: Meta| {
-        let mut file = byte_level("gpt-2");
-        match file.metadata.iter_mut().find(|(name, _)| name == key) {
-            Some(entry) => entry.1 = value,
-            None => file.metadata.push((key.to_owned(), value)),
-        }
-        tokenizer(&file).unwrap_err().to_string()
-    };
-    let check = |key: &str, value: Meta, wanted: &str| {
-        let message = change(key, value);
-        assert!(message.starts_with("tiny.gguf: ") && message.contains(wanted), "{message}");
-    };
+fn unsound_byte_level_vocabularies_are_refused() {
+    let check = |key: &str, value, wanted: &str| refused(byte_level("gpt-2"), key, value, wanted);
     let text = |text: &str| Meta::Str(text.to_owned());
     check("tokenizer.ggml.model", text("bert"), "\"bert\"; known are");
     check("tokenizer.ggml.pre", text("deepseek"), "\"deepseek\"; known are gpt-2");
+    check("tokenizer.ggml.pre", Meta::U32(0), "pre: is U32(0), not a string");
+    check(
+        "tokenizer.ggml.tokens",
+        Meta::i32s(&[1]),
+        "tokens: is an array of I32, not an array of s",
+    );
     check("tokenizer.ggml.tokens", Meta::strs::<&str>(&[]), "tokens: the vocabulary is empty");
-    check("tokenizer.ggml.tokens", Meta::strs(&["a", "b", "a"]), "tokens");
+    let twice = Meta::Array(8, vec![text("a"); 266]);
+    check("tokenizer.ggml.tokens", twice, "tokens: tokens 0 and 1 are the same");
     check("tokenizer.ggml.token_type", Meta::i32s(&[1]), "token_type: has not one entry");
-    check("tokenizer.ggml.eos_token_id", Meta::U32(1 << 20), "token 1048576 is not in");
-    for merge in ["he", "he o", "zz z", "a ", " a", "hello hello"] {
+    check("tokenizer.ggml.token_type", Meta::i32s(&[7; 266]), "unknown token type 7");
+    check(
+        "tokenizer.ggml.eos_token_id",
+        Meta::U32(1 << 20),
+        "eos_token_id: token 1048576 is not in",
+    );
+    // The last two make a token longer than any: `tokenizers` would panic.
+    for merge in ["he", "he o", "zz z", "a ", " a", "hello hello", "<|im_end|> hello"] {
         check("tokenizer.ggml.merges", Meta::strs(&["h e", merge]), "merges: merge 1");
     }
+}
+
+#[test]
+fn unsound_sentencepiece_vocabularies_are_refused() {
+    let check = |key: &str, value, wanted: &str| refused(sentencepiece(3), key, value, wanted);
+    check("tokenizer.ggml.scores", Meta::f32s(&[0.0]), "scores: has not one score");
+    check(
+        "tokenizer.ggml.scores",
+        Meta::f32s(&[f32::NAN; 9]),
+        "the score of token 0 is not a number",
+    );
+    check("tokenizer.ggml.add_space_prefix", Meta::U8(1), "add_space_prefix: is U8(1), not a bool");
+    for byte in ["<0x0>", "<0x+A>", "0x0A", "<0x00a>"] {
+        let tokens = ["<unk>", "<s>", "</s>", byte, "\u{2581}", "a", "b", "ab", "\u{2581}ab"];
+        check("tokenizer.ggml.tokens", Meta::strs(&tokens), "tokens: the byte token");
+    }
+    let long = "x".repeat(513);
+    let tokens = ["<unk>", long.as_str(), "", "<0x0A>", "\u{2581}", "a", "b", "ab", "c"];
+    check("tokenizer.ggml.tokens", Meta::strs(&tokens), "tokens: has a special token of 513 bytes");
 }
 
 /// SentencePiece's rule, told as plainly as it can be: join the best pair until there is none.

@@ -78,8 +78,10 @@ impl Vocabulary {
             let id = u32::try_from(idx)
                 .map_err(|_| gguf.fault(TOKENS_KEY, "has more tokens than ids of 32 bits"))?;
             // Some vocabularies have an empty token; it can neither be found in text nor be spelt.
-            if !text.is_empty() && ids.insert(text.into(), id).is_some() {
-                let problem = format!("tokens {} and {id} are the same", ids[text].min(id));
+            if !text.is_empty()
+                && let Some(first) = ids.insert(Box::from(text), id)
+            {
+                let problem = format!("tokens {first} and {id} are the same");
                 return Err(gguf.fault(TOKENS_KEY, problem));
             }
             let kind = match &kinds {
