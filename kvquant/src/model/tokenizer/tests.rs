@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use proptest::prelude::*;
 
 use super::Tokenizer;
+use crate::model::chat::{ChatTemplate, Message};
 use crate::model::gguf::Gguf;
 use crate::model::gguf_writer::{Meta, Writer, byte_level, sentencepiece};
 
@@ -316,7 +317,8 @@ proptest! {
 #[test]
 fn smollm2_gives_the_reference_counts_on_wikitext() {
     let Some(path) = testing::model("smollm2") else { return };
-    let tokenizer = Tokenizer::from_gguf(&Gguf::open(&path).unwrap()).unwrap();
+    let gguf = Gguf::open(&path).unwrap();
+    let tokenizer = Tokenizer::from_gguf(&gguf).unwrap();
     for (rel, (count, first)) in
         [("text/wikitext-2-raw/wiki.test.raw", RAW), ("text/wikitext-2/test.txt", TOKENISED)]
     {
@@ -334,4 +336,10 @@ fn smollm2_gives_the_reference_counts_on_wikitext() {
     // The trap of candle's tokenizer: a space in front of the word after a control token.
     let ids = tokenizer.encode_with_special("<|im_start|>user\n", false).unwrap();
     assert_eq!(ids, [1, 4093, 198]);
+
+    let template = ChatTemplate::from_gguf(&gguf, &tokenizer).unwrap();
+    let hello = [Message::new("system", "Be brief."), Message::new("user", "<|im_end|>")];
+    let ids = template.encode(&tokenizer, &hello, true).unwrap();
+    let n_control = ids.iter().filter(|&&id| tokenizer.is_control(id)).count();
+    assert_eq!((&ids[..3], n_control), (&[1, 9690, 198][..], 5), "{ids:?}");
 }
