@@ -150,6 +150,16 @@ impl Tokenizer {
         guarded
     }
 
+    /// Whether `text` could become a part of a control token by what stands before or after it.
+    pub(crate) fn could_join(&self, text: &str) -> bool {
+        let controls = self.vocabulary.iter().filter(|(_, token)| token.kind == Kind::Control);
+        controls.map(|(_, token)| token.text.as_ref()).any(|control| {
+            let mut cuts = control.char_indices().skip(1).map(|(at, _)| control.split_at(at));
+            control.contains(text)
+                || cuts.any(|(head, tail)| text.ends_with(head) || text.starts_with(tail))
+        })
+    }
+
     fn first(&self, add_bos: bool) -> Result<Vec<u32>> {
         match (add_bos, self.bos) {
             (false, _) => Ok(Vec::new()),
