@@ -1,6 +1,6 @@
-//! Any bytes as a GGUF file: open it, read every value and every tensor, build the tokenizer and the
-//! chat template, and use both. An error is fine; a panic, an endless loop or an allocation that the
-//! file can't back is a find.
+//! Any bytes as a GGUF file: open it, read every value and every tensor, build the tokenizer and
+//! the chat template, and use both. An error is fine; a panic, an endless loop or an allocation
+//! that the file can't back is a find.
 #![no_main]
 
 use kvquant::model::chat::{ChatTemplate, Message};

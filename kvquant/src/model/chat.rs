@@ -1,8 +1,8 @@
 //! A conversation as the tokens that a model was trained to continue, by the template in its file.
 //!
-//! The template is a program in Jinja, written by strangers: it runs with a budget of steps and memory
-//! and can reach nothing but its arguments. The messages are strangers' too: text in them that spells
-//! a control token stays text ([`ChatTemplate::encode`]).
+//! The template is a program in Jinja, written by strangers: it runs with a budget of steps and
+//! memory and can reach nothing but its arguments. The messages are strangers' too: text in them
+//! that spells a control token stays text ([`ChatTemplate::encode`]).
 
 use minijinja::syntax::SyntaxConfig;
 use minijinja::value::Value;
@@ -21,8 +21,8 @@ const CHATML: &str = "{% for message in messages %}{{ '<|im_start|>' + message['
                       message['content'] + '<|im_end|>' + '\n' }}{% endfor %}\
                       {% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}";
 
-/// What a template may use beside what the messages' own bytes allow, in minijinja's units: one a step,
-/// and one for 64 bytes that it makes. Real templates take some dozens of steps a message.
+/// What a template may use beside what the messages' own bytes allow, in minijinja's units: one a
+/// step, and one for 64 bytes that it makes. Real templates take some dozens of steps a message.
 const FUEL: u64 = 1_000_000;
 /// Fuel for each byte of the messages: templates may copy them some dozens of times.
 const FUEL_PER_BYTE: u64 = 1;
@@ -106,8 +106,8 @@ impl ChatTemplate {
     }
 
     /// The conversation as tokens. Control tokens come from the template only: what spells one in a
-    /// message, or a part of one at its edge, is encoded as the text that it is. (A role may be a part
-    /// of one: some templates build `<|user|>` of it. It is the program's to choose.)
+    /// message, or a part of one at its edge, is encoded as the text that it is. (A role may be a
+    /// part of one: some templates build `<|user|>` of it. It is the program's to choose.)
     ///
     /// # Errors
     /// As [`ChatTemplate::render`] and [`Tokenizer::encode`].
@@ -270,8 +270,8 @@ mod tests {
         assert_eq!(ids, [tokenizer.id("<|im_end|>").unwrap()]);
     }
 
-    /// What templates of other models use: methods and words of Python, namespaces, BOS, whitespace control as
-    /// transformers sets it, and refusal.
+    /// What templates of other models use: methods and words of Python, namespaces, BOS, whitespace
+    /// control as transformers sets it, and refusal.
     #[test]
     fn jinja_is_set_up_as_transformers_does() {
         let template = "{{ bos_token }}\n{% set ns = namespace(n=0) %}\n  {% for m in messages %}\n\

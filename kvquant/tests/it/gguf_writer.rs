@@ -1,5 +1,6 @@
-//! Writes small GGUF files for tests, sound or not: it checks nothing, and remembers where each field
-//! lies so that a test can overwrite it. The two sound files that most tests start from are here too.
+//! Writes small GGUF files for tests, sound or not: it checks nothing, and remembers where each
+//! field lies so that a test can overwrite it. The two sound files that most tests start from are
+//! here too.
 #![allow(missing_docs, dead_code)] // Each test target uses its part.
 
 use std::ops::Range;
@@ -173,7 +174,8 @@ pub fn sentencepiece(version: u32) -> Writer {
         .tensor("output_norm.weight", &[3], 0, &[0; 12])
 }
 
-/// A sound file with a byte-level vocabulary: all bytes, a few merges, control and user-defined tokens.
+/// A sound file with a byte-level vocabulary: all bytes, a few merges, control and user-defined
+/// tokens.
 pub fn byte_level(pre: &str) -> Writer {
     let mut tokens: Vec<String> = ByteLevel::alphabet().into_iter().map(String::from).collect();
     tokens.sort();

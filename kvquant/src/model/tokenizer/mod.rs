@@ -6,8 +6,8 @@
 //! **Text from a user is text.** [`Tokenizer::encode`] never makes a control token of it: a message
 //! that spells out `<|im_end|>` must not end its turn. Only [`Tokenizer::encode_with_special`]
 //! recognises control tokens, for text that a program wrote. Tokens that the vocabulary's makers
-//! *defined by hand but not as control tokens* (token type 4, such as runs of spaces) are matched in
-//! any text, as the models were trained with.
+//! *defined by hand but not as control tokens* (token type 4, such as runs of spaces) are matched
+//! in any text, as the models were trained with.
 
 mod byte_level;
 mod sentencepiece;
@@ -60,7 +60,8 @@ impl Tokenizer {
     /// [`Error::UnsupportedModel`] when it describes a tokenizer of another kind.
     pub fn from_gguf(gguf: &Gguf) -> Result<Tokenizer> {
         let vocabulary = Vocabulary::from_gguf(gguf)?;
-        // SentencePiece models start every text with BOS, and with a space, unless the file says no.
+        // SentencePiece models start every text with BOS, and with a space, unless the file says
+        // no.
         let (model, adds_bos, adds_space) = match gguf.str(MODEL_KEY)? {
             "gpt2" => {
                 let (model, adds_bos) = ByteLevel::from_gguf(gguf, &vocabulary)?;
@@ -103,8 +104,8 @@ impl Tokenizer {
     /// Encodes plain text. What looks like a control token in it stays text.
     ///
     /// `add_bos` puts the beginning-of-sequence token in front; [`Tokenizer::adds_bos`] is what the
-    /// model was trained with. Byte-level vocabularies without a token for some byte (SmolLM2's lacks
-    /// 21 rare ones) drop that byte, as the reference implementations do.
+    /// model was trained with. Byte-level vocabularies without a token for some byte (SmolLM2's
+    /// lacks 21 rare ones) drop that byte, as the reference implementations do.
     ///
     /// # Errors
     /// [`Error::Tokenizer`] when BOS is asked for and there is none, or when the vocabulary can't
@@ -126,8 +127,8 @@ impl Tokenizer {
         Ok(ids)
     }
 
-    /// As [`Tokenizer::encode_with_special`], of text in which `guard` keeps apart the characters of
-    /// control tokens that are none (see [`Tokenizer::guarded`]).
+    /// As [`Tokenizer::encode_with_special`], of text in which `guard` keeps apart the characters
+    /// of control tokens that are none (see [`Tokenizer::guarded`]).
     pub(crate) fn encode_guarded(&self, text: &str, guard: char) -> Result<Vec<u32>> {
         let mut ids = Vec::new();
         self.extend(&mut ids, text, &self.special, Some(guard), true)?;
@@ -170,8 +171,8 @@ impl Tokenizer {
 
     /// Appends the tokens of `text`, cut at the tokens that `finder` finds.
     ///
-    /// `at_start` tells that the text follows a special token or nothing, where a SentencePiece model
-    /// puts its space (llama.cpp's rule).
+    /// `at_start` tells that the text follows a special token or nothing, where a SentencePiece
+    /// model puts its space (llama.cpp's rule).
     fn extend(
         &self,
         ids: &mut Vec<u32>,
@@ -204,9 +205,9 @@ impl Tokenizer {
         }
     }
 
-    /// The text of a whole sequence: control tokens are left out, the space that encoding put in front
-    /// is taken away, and bytes that are not UTF-8 become U+FFFD. For a continuation, whose first
-    /// space counts, use [`Tokenizer::decode_stream`].
+    /// The text of a whole sequence: control tokens are left out, the space that encoding put in
+    /// front is taken away, and bytes that are not UTF-8 become U+FFFD. For a continuation, whose
+    /// first space counts, use [`Tokenizer::decode_stream`].
     ///
     /// # Errors
     /// [`Error::Tokenizer`] when an id is not in the vocabulary.

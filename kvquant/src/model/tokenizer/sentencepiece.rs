@@ -1,11 +1,11 @@
-//! SentencePiece's BPE: of all neighbours whose joint text is a piece, the pair with the highest score
-//! is joined, the leftmost of equals, until none is left.
+//! SentencePiece's BPE: of all neighbours whose joint text is a piece, the pair with the highest
+//! score is joined, the leftmost of equals, until none is left.
 //!
-//! Why not the crate `tokenizers`: it merges pairs of *ids* by rank, so the file's scores have to be
-//! turned into a list of merges first, as transformers' converter does. That is not exact. Two pieces
-//! of one score get two ranks, where SentencePiece takes the leftmost, and a piece can't be reached
-//! through a character that is not a piece itself. Joining texts by score is shorter than the
-//! conversion, and is what SentencePiece and llama.cpp do.
+//! Why not the crate `tokenizers`: it merges pairs of *ids* by rank, so the file's scores have to
+//! be turned into a list of merges first, as transformers' converter does. That is not exact. Two
+//! pieces of one score get two ranks, where SentencePiece takes the leftmost, and a piece can't be
+//! reached through a character that is not a piece itself. Joining texts by score is shorter than
+//! the conversion, and is what SentencePiece and llama.cpp do.
 
 use std::cmp::Ordering;
 use std::collections::{BinaryHeap, HashMap};

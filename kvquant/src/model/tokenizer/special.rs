@@ -6,7 +6,8 @@ use super::vocabulary::{Kind, TOKENS_KEY, Vocabulary};
 use crate::Result;
 use crate::model::gguf::Gguf;
 
-/// Real ones have a few dozen bytes; the limit bounds the automaton that a crafted file can ask for.
+/// Real ones have a few dozen bytes; the limit bounds the automaton that a crafted file can ask
+/// for.
 const MAX_SPECIAL_BYTES: usize = 512;
 
 /// A piece of a text.

@@ -3,8 +3,8 @@
 use super::Tokenizer;
 use crate::Result;
 
-/// Turns tokens into text as they come. A character whose bytes are spread over several tokens is held
-/// back until it is complete, so what comes out is always whole characters.
+/// Turns tokens into text as they come. A character whose bytes are spread over several tokens is
+/// held back until it is complete, so what comes out is always whole characters.
 #[derive(Clone, Debug)]
 pub struct DecodeStream<'t> {
     tokenizer: &'t Tokenizer,
@@ -17,8 +17,8 @@ impl<'t> DecodeStream<'t> {
         DecodeStream { tokenizer, pending: Vec::new() }
     }
 
-    /// Adds a token, and returns the text that is complete with it: often a word, sometimes nothing.
-    /// Bytes that can't become UTF-8 come out as U+FFFD.
+    /// Adds a token, and returns the text that is complete with it: often a word, sometimes
+    /// nothing. Bytes that can't become UTF-8 come out as U+FFFD.
     ///
     /// # Errors
     /// [`Error::Tokenizer`](crate::Error::Tokenizer) when the id is not in the vocabulary.

@@ -257,8 +257,8 @@ fn sentencepiece_joins_as_the_plain_rule_does() {
     assert_eq!(spelled(&tokenizer, &ids), ["▁a", "</s>", "▁b"]);
 }
 
-/// Ties go to the left, a joined piece may hold a character that is no piece, and what no piece and no
-/// byte token covers is unknown: where a list of merges would do otherwise.
+/// Ties go to the left, a joined piece may hold a character that is no piece, and what no piece and
+/// no byte token covers is unknown: where a list of merges would do otherwise.
 #[test]
 fn sentencepiece_handles_ties_and_strangers() {
     let tokens = ["<unk>", "a", "b", "c", "ab", "bc", "né"];

@@ -96,8 +96,8 @@ impl Vocabulary {
         Ok(vocabulary)
     }
 
-    /// Tokens with a role are control tokens even where the file calls them user-defined, or, lacking
-    /// kinds, nothing at all: text must not be able to spell them.
+    /// Tokens with a role are control tokens even where the file calls them user-defined, or,
+    /// lacking kinds, nothing at all: text must not be able to spell them.
     fn mark_roles(&mut self, gguf: &Gguf, has_kinds: bool) -> Result<()> {
         for key in ROLE_KEYS {
             let Some(id) = self.id_at(gguf, key)? else { continue };
