@@ -109,6 +109,9 @@ pub enum Error {
     /// The chat template of a model could not be rendered.
     #[error("chat template: {0}")]
     Template(String),
+    /// A token could not be chosen: a setting or the logits make no sense.
+    #[error("sampling: {0}")]
+    Sampling(String),
 }
 
 /// Result of an operation of `kvquant`.

@@ -12,15 +12,20 @@
 //! | [`sample`] | the next token from logits |
 //! | [`shapes`] | shapes of published models |
 
-// pub mod chat;
+pub mod chat;
 pub mod config;
 pub mod gguf;
 pub mod llama;
 pub mod rope;
-// pub mod sample;
+pub mod sample;
 pub mod shapes;
-// pub mod tokenizer;
+pub mod tokenizer;
 pub mod weights;
 
 pub use llama::{Chunk, Llama};
 pub use weights::WeightFormat;
+
+/// Writes small GGUF files: shared with the integration tests.
+#[cfg(test)]
+#[path = "../../tests/it/gguf_writer.rs"]
+mod gguf_writer;

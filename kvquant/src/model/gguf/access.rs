@@ -18,8 +18,8 @@ impl Gguf {
     /// An unsigned integer; `None` when the file doesn't have the key.
     ///
     /// # Errors
-    /// [`Error::Gguf`](crate::Error::Gguf), here and below, when the value is of another type or out
-    /// of range.
+    /// [`Error::Gguf`](crate::Error::Gguf), here and below, when the value is of another
+    /// type or out of range.
     pub fn opt_u32(&self, key: &str) -> Result<Option<u32>> {
         self.typed(key, "an integer from 0 to 2^32 - 1", |v| u32::try_from(v.integer()?).ok())
     }
@@ -103,8 +103,8 @@ impl Gguf {
     /// As [`Gguf::opt_u32`], for a key that must be there.
     ///
     /// # Errors
-    /// [`Error::Gguf`](crate::Error::Gguf), here and below, when the key is absent, or as the optional
-    /// form.
+    /// [`Error::Gguf`](crate::Error::Gguf), here and below, when the key is absent, or as
+    /// the optional form.
     pub fn u32(&self, key: &str) -> Result<u32> {
         self.required(key, self.opt_u32(key)?)
     }

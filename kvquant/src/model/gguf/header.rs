@@ -63,7 +63,8 @@ pub(super) fn parse(bytes: &[u8]) -> Result<Header, Fault> {
     cursor.set_lengths(if version == 1 { Lengths::Narrow } else { Lengths::Wide });
     let n_tensors = cursor.length().map_err(at("tensor count"))?;
     let n_values = cursor.length().map_err(at("metadata count"))?;
-    // A key's length, its type and a value of one byte; a name's length, n_dims, one dim, type, offset.
+    // A key's length, its type and a value of one byte; a name's length, n_dims, one dim, type,
+    // offset.
     let length = cursor.lengths().size();
     let n_values = cursor.holds(n_values, length + 5).map_err(at("metadata count"))?;
     let n_tensors = cursor.holds(n_tensors, 2 * length + 16).map_err(at("tensor count"))?;

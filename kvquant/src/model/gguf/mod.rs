@@ -1,9 +1,10 @@
 //! A hardened reader of GGUF files, the format in which llama.cpp's models are shared.
 //!
-//! Why not candle's: it reads what we need, but it takes counts and lengths at their word (up to
-//! 2^30 elements are reserved before a byte of them is seen), keeps the metadata as a tree of boxed
-//! values, and accepts duplicate keys, unaligned offsets and tensors past the end until they are used.
-//! A model file comes from strangers, so here everything is checked once, when it is opened:
+//! Why not candle's: version 0.11 does bound lengths by the file's size, but each byte of an array
+//! becomes a tree node of 32 bytes, an alignment of 0 divides by zero, a product of dimensions may
+//! wrap around, a second key or tensor of a name silently replaces the first, and a tensor past the
+//! end is found only when it is loaded. Its errors name neither the file nor the field. A model file
+//! comes from strangers, so here everything is checked once, when it is opened:
 //!
 //! * no count or length reserves memory before the file is known to hold what it stands for: what
 //!   opening allocates is a small multiple of the header's own bytes, and tensors stay in the map;
@@ -72,8 +73,8 @@ impl Gguf {
     pub fn open(path: &Path) -> Result<Gguf> {
         let io = |source| Error::Io { path: path.to_owned(), source };
         let file = File::open(path).map_err(io)?;
-        // SAFETY: the map is read-only. That nobody truncates or rewrites the file meanwhile can't be
-        // enforced; it is what every program that maps a model relies on, and is said above.
+        // SAFETY: the map is read-only. That nobody truncates or rewrites the file meanwhile can't
+        // be enforced; it is what every program that maps a model relies on, and is said above.
         let map = unsafe { Mmap::map(&file) }.map_err(io)?;
         Self::new(path.to_owned(), Bytes::Map(map))
     }
@@ -124,8 +125,8 @@ impl Gguf {
     /// [`Error::Gguf`] when the file has none.
     pub fn tensor(&self, name: &str) -> Result<TensorView<'_>> {
         let Some(&idx) = self.header.tensor_idx.get(name) else {
-            let problem = "the file has no tensor of this name: it is another kind of model, or not \
-                           complete";
+            let problem = "the file has no tensor of this name: it is another kind of model, or \
+                           not complete";
             return Err(self.fault(name, problem));
         };
         let tensor = &self.header.tensors[idx];

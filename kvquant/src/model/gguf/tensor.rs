@@ -105,3 +105,72 @@ impl<'a> TensorView<'a> {
         Error::Gguf { path: self.path.to_owned(), field: shown(self.name), problem }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::gguf::Gguf;
+    use crate::model::gguf_writer::Writer;
+
+    /// Numbers of the supported types, and the bytes of 256 values.
+    const TYPES: [(u32, usize); 13] = [
+        (0, 1024),
+        (1, 512),
+        (2, 144),
+        (3, 160),
+        (6, 176),
+        (7, 192),
+        (8, 272),
+        (10, 84),
+        (11, 110),
+        (12, 144),
+        (13, 176),
+        (14, 210),
+        (30, 512),
+    ];
+
+    /// Three rows of 256 values in each type.
+    fn file() -> Gguf {
+        let file = TYPES.iter().fold(Writer::new(3), |file, &(number, row_bytes)| {
+            // Small exponents in every float, so that no value is NaN.
+            let data: Vec<u8> = (0..3 * row_bytes).map(|i| (i * 37 % 61) as u8).collect();
+            file.tensor(&format!("type {number}"), &[256, 3], number, &data)
+        });
+        Gguf::parse("types.gguf", &file.write().bytes).unwrap()
+    }
+
+    #[test]
+    fn a_row_is_the_whole_tensors_row_in_every_type() {
+        let file = file();
+        for (number, row_bytes) in TYPES {
+            let tensor = file.tensor(&format!("type {number}")).unwrap();
+            assert_eq!((tensor.rows(), tensor.columns()), (3, 256));
+            assert_eq!(tensor.row_data(1..3).unwrap(), &tensor.data[row_bytes..]);
+            let whole = tensor.to_qtensor().unwrap().dequantize(&Device::Cpu).unwrap();
+            let whole = whole.to_vec2::<f32>().unwrap();
+            for (row, values) in whole.iter().enumerate() {
+                assert_eq!(&tensor.dequantize_row(row).unwrap(), values, "type {number}");
+            }
+            let error = tensor.dequantize_row(3).unwrap_err().to_string();
+            assert!(error.contains(&format!("types.gguf: type {number}: has 3 rows")), "{error}");
+            #[allow(clippy::reversed_empty_ranges)]
+            let reversed = tensor.row_data(2..1);
+            assert!(reversed.is_err() && tensor.dequantize_row(usize::MAX).is_err());
+        }
+    }
+
+    /// The fields are public: what candle would read beyond the data must be an error.
+    #[test]
+    fn a_view_that_does_not_fit_its_data_is_refused() {
+        let file = file();
+        let mut tensor = file.tensor("type 0").unwrap();
+        tensor.shape = &[4, 256];
+        assert!(tensor.to_qtensor().is_err());
+        tensor.shape = &[3, 256];
+        assert!(tensor.to_qtensor().is_ok());
+        // Enough bytes for one value, but at an odd address.
+        tensor.data = &file.tensor("type 2").unwrap().data[1..5];
+        tensor.shape = &[1, 1];
+        assert!(tensor.to_qtensor().is_err() && tensor.dequantize_row(0).is_err());
+    }
+}

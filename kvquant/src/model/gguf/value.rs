@@ -1,8 +1,8 @@
 //! Values of a GGUF file's metadata: thirteen types, arrays among them.
 //!
-//! An array stays where it is in the file. Opening only walks over it, checks every length and every
-//! string in it, and keeps its range: a vocabulary of 150,000 tokens costs one small struct, and a
-//! hostile count can't make us reserve anything.
+//! An array stays where it is in the file. Opening only walks over it, checks every length and
+//! every string in it, and keeps its range: a vocabulary of 150,000 tokens costs one small struct,
+//! and a hostile count can't make us reserve anything.
 
 use std::ops::Range;
 

@@ -1,0 +1,5 @@
+//! Integration tests of `kvquant`.
+#![allow(clippy::unwrap_used)]
+
+mod gguf_writer;
+mod hostile_gguf;
