@@ -114,6 +114,13 @@ pub enum Error {
     Sampling(String),
 }
 
+impl Error {
+    /// Whether the user's input is at fault (a file, a plan, a text), not the engine.
+    pub fn is_bad_input(&self) -> bool {
+        !matches!(self, Error::Shape { .. } | Error::NotANumber { .. } | Error::Candle(_))
+    }
+}
+
 /// Result of an operation of `kvquant`.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 

@@ -1,2 +1,11 @@
-//! placeholder
-fn main() {}
+//! The command `kvquant`.
+
+mod commands;
+
+use clap::Parser;
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    let cli = commands::Cli::parse();
+    common::command::run_main(|| cli.run())
+}

@@ -106,8 +106,9 @@ impl Config {
             None => head_dim,
         };
         if rope_len > head_dim || !rope_len.is_multiple_of(2) {
-            let problem =
-                format!("is {rope_len}; rotary embedding turns pairs of a head's {head_dim} channels");
+            let problem = format!(
+                "is {rope_len}; rotary embedding turns pairs of a head's {head_dim} channels"
+            );
             return Err(gguf.fault(&key("rope.dimension_count"), problem));
         }
         Ok(Config {

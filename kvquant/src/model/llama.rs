@@ -217,8 +217,7 @@ impl Llama {
             logits.push(match chunk.logits.is_empty() {
                 true => Tensor::from_vec(Vec::<f32>::new(), (0, self.vocab_size), &Device::Cpu)?,
                 false => {
-                    let rows =
-                        rms_norm(&rows, &self.output_norm, self.config.rms_norm_epsilon)?;
+                    let rows = rms_norm(&rows, &self.output_norm, self.config.rms_norm_epsilon)?;
                     self.output.forward(&rows)?
                 }
             });
@@ -234,9 +233,8 @@ impl Layer {
         let (q_row, kv_row) = (heads.row_len(), heads.n_kv_heads * heads.head_dim);
         let name = |part: &str| format!("blk.{layer_idx}.{part}");
         let ffn_len = gguf.tensor(&name("ffn_gate.weight"))?.rows();
-        let linear = |part, outputs, inputs| {
-            Linear::load(gguf, &name(part), outputs, inputs, format)
-        };
+        let linear =
+            |part, outputs, inputs| Linear::load(gguf, &name(part), outputs, inputs, format);
         Ok(Layer {
             attention_norm: vector(gguf, &name("attn_norm.weight"), hidden)?,
             query: linear("attn_q", q_row, hidden)?,

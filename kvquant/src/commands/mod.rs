@@ -1,0 +1,76 @@
+//! The commands: arguments in, one call into the library, results out.
+//!
+//! Data goes to stdout, everything for people to stderr.
+
+// Data goes out through `common::command::print`; words for people are printed to stderr here.
+#![allow(clippy::print_stderr)]
+
+mod devices;
+mod generate;
+mod memory;
+mod options;
+mod perplexity;
+
+use clap::{Parser, Subcommand};
+use common::assets::AssetError;
+use common::command::BadInput;
+
+/// AsymKV: run LLMs with a key-value cache of 1 and 2 bits.
+#[derive(Debug, Parser)]
+#[command(name = "kvquant", version, max_term_width = 100)]
+#[command(after_help = "\
+Plans (--kv):
+  f16              everything in half precision
+  kivi-2           keys and values of every layer in 2 bits (1, 2, 4 or 8)
+  asymkv-16/0      AsymKV-16/0: keys of the first 16 layers in 2 bits, all else in 1
+  asymkv-4/1-16/0  the same with 4 and 1 bits
+  q8_0/q4_0        keys/values in any of f16, q8_0, q4_0, rtn8, rtn4, rtn2, rtn1
+  PLAN.toml        a format for any range of layers
+Options follow a colon: kivi-2:window=512,group=64
+
+Example:
+  kvquant generate --kv kivi-2 --prompt \"The capital of France?\"")]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Devices(devices::DevicesCommand),
+    Generate(generate::Generate),
+    Perplexity(perplexity::Perplexity),
+    Memory(memory::Memory),
+}
+
+impl Cli {
+    /// Runs the command.
+    pub fn run(self) -> anyhow::Result<()> {
+        let result = match self.command {
+            Command::Devices(command) => command.run(),
+            Command::Generate(command) => command.run(),
+            Command::Perplexity(command) => command.run(),
+            Command::Memory(command) => command.run(),
+        };
+        result.map_err(mark_bad_input)
+    }
+}
+
+/// Marks what the library refuses because of its input, so that the exit code is 2.
+fn mark_bad_input(error: anyhow::Error) -> anyhow::Error {
+    let is_bad_input = error.chain().any(|cause| {
+        cause.downcast_ref::<kvquant::Error>().is_some_and(kvquant::Error::is_bad_input)
+            || matches!(
+                cause.downcast_ref::<AssetError>(),
+                Some(AssetError::UnknownModel { .. } | AssetError::NoSuchPath { .. })
+            )
+    });
+    match is_bad_input {
+        // The mark repeats the message, which is then told once.
+        true => {
+            let message = error.to_string();
+            error.context(BadInput(message))
+        }
+        false => error,
+    }
+}

@@ -1,0 +1,139 @@
+//! `kvquant perplexity`
+
+use super::options::{ModelOptions, PlanOptions};
+use anyhow::Context;
+use clap::Args;
+use common::command::{InputContext, print, print_json};
+use common::progress::{Progress, Unit};
+use kvquant::eval::{Evaluation, Protocol, ScoringRule, evaluate};
+use serde_json::json;
+use std::path::PathBuf;
+use std::time::Instant;
+
+/// Measure the perplexity of a text with a quantized cache
+///
+/// Perplexity means decoding: the query at each position sees exactly the cache that decoding token
+/// by token would have left.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Example:
+  kvquant perplexity --kv asymkv-30/0 --context 1024 --windows 4
+  kvquant perplexity --kv q8_0/q4_0 --rule second-half --text book.txt --json")]
+pub struct Perplexity {
+    #[command(flatten)]
+    model: ModelOptions,
+    #[command(flatten)]
+    plan: PlanOptions,
+    /// A text file; WikiText-2's raw test set if absent
+    #[arg(long, value_name = "FILE")]
+    text: Option<PathBuf>,
+    /// Tokens in a window; windows don't overlap
+    #[arg(long, value_name = "TOKENS", default_value_t = 1024)]
+    context: usize,
+    /// Windows taken from the start of the text; the whole text if absent
+    #[arg(long)]
+    windows: Option<usize>,
+    /// all predictions of a window, or those of its second-half as llama.cpp counts
+    #[arg(long, default_value_t)]
+    rule: ScoringRule,
+    /// Tokens that go through the model at once; changes speed and memory, not the result
+    #[arg(long, value_name = "TOKENS", default_value_t = 512)]
+    chunk: usize,
+    /// Print one JSON object
+    #[arg(long)]
+    json: bool,
+}
+
+impl Perplexity {
+    /// Runs the command.
+    pub fn run(self) -> anyhow::Result<()> {
+        let plan = self.plan.plan();
+        let (name, text) = self.text()?;
+        let (model, tokenizer) = self.model.load()?;
+        let tokens = tokenizer.encode(&text, false)?;
+        let protocol = Protocol {
+            context: self.context,
+            max_windows: self.windows.unwrap_or(usize::MAX),
+            rule: self.rule,
+            chunk: self.chunk,
+            bos: tokenizer.bos().filter(|_| tokenizer.adds_bos()),
+        };
+        let n_windows = (tokens.len() / self.context.max(1)).min(protocol.max_windows);
+        let progress = Progress::stderr();
+        let bar = progress.bar(&plan.to_string(), Some(n_windows as u64), Unit::Items("windows"));
+        let start = Instant::now();
+        let evaluation = evaluate(&model, &tokens, &plan, protocol, |window| {
+            bar.advance(1);
+            bar.message(format!("perplexity {:.3}", window.perplexity()));
+        })?;
+        bar.finish();
+        let seconds = start.elapsed().as_secs_f64();
+        self.print(&plan.to_string(), &name, &evaluation, seconds)
+    }
+
+    /// The text and what to call it.
+    fn text(&self) -> anyhow::Result<(String, String)> {
+        let path = match &self.text {
+            Some(path) => path.clone(),
+            None => {
+                let asset = common::assets::find("wikitext-2-raw-test")
+                    .context("the registry has WikiText-2")?;
+                common::command::store(None).obtain(asset, &Progress::stderr())?
+            }
+        };
+        let text = std::fs::read_to_string(&path)
+            .bad_input(format!("the text {} can't be read", path.display()))?;
+        let name = path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned();
+        Ok((name, text))
+    }
+
+    fn print(
+        &self,
+        plan: &str,
+        text: &str,
+        evaluation: &Evaluation,
+        seconds: f64,
+    ) -> anyhow::Result<()> {
+        let total = evaluation.total();
+        let bytes = evaluation.cache_bytes;
+        let n_windows = evaluation.windows.len();
+        if self.json {
+            let windows: Vec<f64> =
+                evaluation.windows.iter().map(|window| window.perplexity()).collect();
+            return print_json(&json!({
+                "model": self.model.model,
+                "weights": self.model.weights.to_string(),
+                "plan": plan,
+                "text": text,
+                "context": self.context,
+                "rule": self.rule.to_string(),
+                "perplexity": total.perplexity(),
+                "nll": total.nll / total.n_tokens as f64,
+                "tokens_scored": total.n_tokens,
+                "window_perplexities": windows,
+                "bits_per_element": evaluation.bits_per_element,
+                "cache_bytes": bytes.total(),
+                "k_bytes": bytes.keys,
+                "v_bytes": bytes.values,
+                "seconds": seconds,
+            }));
+        }
+        print(&format!(
+            "perplexity        {:.4}\n\
+             tokens scored     {} in {n_windows} windows of {}\n\
+             bits per element  {:.3}\n\
+             cache             {} bytes at {} tokens (keys {}, values {})\n",
+            total.perplexity(),
+            total.n_tokens,
+            self.context,
+            evaluation.bits_per_element,
+            bytes.total(),
+            self.context,
+            bytes.keys,
+            bytes.values,
+        ))?;
+        let n_tokens = n_windows * self.context;
+        eprintln!("{:.0} tokens/s", n_tokens as f64 / seconds);
+        Ok(())
+    }
+}
