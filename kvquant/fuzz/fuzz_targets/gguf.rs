@@ -1,11 +1,12 @@
 //! Any bytes as a GGUF file: open it, read every value and every tensor, build the tokenizer and
-//! the chat template, and use both. An error is fine; a panic, an endless loop or an allocation
+//! the chat template, use both, and load the model. An error is fine; a panic, an endless loop or an allocation
 //! that the file can't back is a find.
 #![no_main]
 
 use kvquant::model::chat::{ChatTemplate, Message};
 use kvquant::model::gguf::Gguf;
 use kvquant::model::tokenizer::Tokenizer;
+use kvquant::model::{Llama, WeightFormat};
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|bytes: &[u8]| {
@@ -29,6 +30,7 @@ fuzz_target!(|bytes: &[u8]| {
     if let Ok(tokenizer) = Tokenizer::from_gguf(&gguf) {
         tokenize(&gguf, &tokenizer);
     }
+    let _ = Llama::load(gguf, WeightFormat::Auto);
 });
 
 fn tokenize(gguf: &Gguf, tokenizer: &Tokenizer) {

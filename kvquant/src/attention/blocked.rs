@@ -16,6 +16,8 @@ use std::ops::Range;
 const QUERY_BLOCK: usize = 64;
 /// Tokens in a tile: 64 KiB of scratch at 128 channels, which stays in the second-level cache.
 const TILE: usize = 128;
+/// Rows of a product at least: below, `gemm` turns to kernels that add up in another order.
+const MIN_ROWS: usize = 4;
 
 /// Attention of the appended tokens: `queries` and `output` are `[tokens][heads][head_dim]`.
 ///
@@ -60,7 +62,7 @@ struct Block<'a> {
     kv_head_idx: usize,
     /// Position of each row's token.
     positions: Vec<usize>,
-    /// Scaled queries, `[rows][head_dim]`.
+    /// Scaled queries, `[rows][head_dim]`, padded with zeros to [`MIN_ROWS`] rows.
     queries: Vec<f32>,
     head_dim: usize,
 }
@@ -88,7 +90,12 @@ impl<'a> Block<'a> {
             block.queries.extend(queries[at..at + row_len].iter().map(|query| query * scale));
             block.positions.extend(std::iter::repeat_n(first + token, heads.group_size()));
         }
+        block.queries.resize(block.n_padded_rows() * heads.head_dim, 0.0);
         block
+    }
+
+    fn n_padded_rows(&self) -> usize {
+        self.positions.len().max(MIN_ROWS)
     }
 
     /// The output, `[rows][head_dim]`.
@@ -104,14 +111,12 @@ impl<'a> Block<'a> {
 
     /// Fills `logits`, `[rows][n_tokens]`; what a row does not see stays as it is.
     fn logits(&self, n_tokens: usize, logits: &mut [f32]) {
-        let n_rows = self.positions.len();
-        let keys = self.appended.keys();
-        let mut scratch = vec![0.0; n_rows * TILE];
-        self.for_each_tile(keys, n_tokens, |tile, rows, seen| {
-            let products = &mut scratch[..n_rows * tile.len()];
-            multiply_transposed(&self.queries, rows, products, self.head_dim);
-            for (row, products) in products.chunks_exact(tile.len()).enumerate() {
-                let seen = seen(self.positions[row]);
+        let mut products = vec![0.0; self.n_padded_rows() * TILE];
+        self.for_each_tile(self.appended.keys(), n_tokens, |tile, rows, seen| {
+            multiply_transposed(&self.queries, rows, &mut products, self.head_dim);
+            let by_row = self.positions.iter().zip(products.chunks_exact(TILE)).enumerate();
+            for (row, (&position, products)) in by_row {
+                let seen = seen(position);
                 let (start, end) = (seen.start.max(tile.start), seen.end.min(tile.end));
                 if start < end {
                     logits[row * n_tokens..][start..end]
@@ -121,28 +126,30 @@ impl<'a> Block<'a> {
         });
     }
 
-    /// The sum of values by `weights`, `[rows][n_tokens]`.
+    /// The sum of values by `weights`, `[rows][n_tokens]`; the result is `[rows][head_dim]`.
     fn weighted_values(&self, n_tokens: usize, weights: &[f32]) -> Vec<f32> {
-        let n_rows = self.positions.len();
-        let mut output = vec![0.0; n_rows * self.head_dim];
-        let mut scratch = vec![0.0; n_rows * TILE];
+        let mut output = vec![0.0; self.n_padded_rows() * self.head_dim];
+        let mut masked = vec![0.0; self.n_padded_rows() * TILE];
         self.for_each_tile(self.appended.values(), n_tokens, |tile, rows, seen| {
-            let masked = &mut scratch[..n_rows * tile.len()];
-            for (row, masked) in masked.chunks_exact_mut(tile.len()).enumerate() {
-                let seen = seen(self.positions[row]);
-                let weights = &weights[row * n_tokens..][tile.clone()];
-                for ((masked, &weight), token) in masked.iter_mut().zip(weights).zip(tile.clone()) {
-                    *masked = if seen.contains(&token) { weight } else { 0.0 };
+            masked.fill(0.0);
+            let by_row = self.positions.iter().zip(masked.chunks_exact_mut(TILE)).enumerate();
+            for (row, (&position, masked)) in by_row {
+                let seen = seen(position);
+                let (start, end) = (seen.start.max(tile.start), seen.end.min(tile.end));
+                if start < end {
+                    masked[start - tile.start..end - tile.start]
+                        .copy_from_slice(&weights[row * n_tokens..][start..end]);
                 }
             }
-            multiply_add(masked, rows, &mut output, self.head_dim);
+            multiply_add(&masked, rows, &mut output, self.head_dim);
         });
+        output.truncate(self.positions.len() * self.head_dim);
         output
     }
 
-    /// Calls `visit` with every tile that some row sees: the positions in it, their rows
-    /// `[tokens][head_dim]`, and for the position of a query the positions that it sees in this
-    /// form. First the packed tiles, then those of the window.
+    /// Calls `visit` with every tile that some row sees: its positions, the rows at them
+    /// `[TILE][head_dim]`, zero where nothing is held, and for the position of a query the positions
+    /// that it sees in this form. First the packed tiles, then those of the window.
     fn for_each_tile(
         &self,
         side: &SideCache,
@@ -152,23 +159,39 @@ impl<'a> Block<'a> {
         let (Some(&first), Some(&last)) = (self.positions.first(), self.positions.last()) else {
             return;
         };
-        let mut scratch = vec![0.0; TILE * self.head_dim];
-        for tile in tiles(0..side.packed_for_query(last)) {
-            let rows = &mut scratch[..tile.len() * self.head_dim];
-            side.decode_packed(self.kv_head_idx, tile.clone(), rows);
-            visit(tile, rows, &|position| 0..side.packed_for_query(position));
+        let mut rows = vec![0.0; TILE * self.head_dim];
+        for (tile, held) in tiles(0..side.packed_for_query(last)) {
+            let rows_held = self.rows_held(&mut rows, &tile, &held);
+            side.decode_packed(self.kv_head_idx, held, rows_held);
+            visit(tile, &rows, &|position| 0..side.packed_for_query(position));
         }
-        for tile in tiles(side.packed_for_query(first)..n_tokens) {
-            let rows = &mut scratch[..tile.len() * self.head_dim];
-            side.decode_recent(self.kv_head_idx, tile.clone(), rows);
-            visit(tile, rows, &|position| side.packed_for_query(position)..position + 1);
+        for (tile, held) in tiles(side.packed_for_query(first)..n_tokens) {
+            let rows_held = self.rows_held(&mut rows, &tile, &held);
+            side.decode_recent(self.kv_head_idx, held, rows_held);
+            visit(tile, &rows, &|position| side.packed_for_query(position)..position + 1);
         }
+    }
+
+    /// Clears the rows of a tile; gives those at the positions `held`.
+    fn rows_held<'r>(
+        &self,
+        rows: &'r mut [f32],
+        tile: &Range<usize>,
+        held: &Range<usize>,
+    ) -> &'r mut [f32] {
+        rows.fill(0.0);
+        &mut rows
+            [(held.start - tile.start) * self.head_dim..(held.end - tile.start) * self.head_dim]
     }
 }
 
-fn tiles(tokens: Range<usize>) -> impl Iterator<Item = Range<usize>> {
-    let end = tokens.end;
-    tokens.step_by(TILE).map(move |start| start..(start + TILE).min(end))
+/// The tiles of the grid that hold some of `tokens`, and which of them each holds.
+fn tiles(tokens: Range<usize>) -> impl Iterator<Item = (Range<usize>, Range<usize>)> {
+    let first = tokens.start / TILE * TILE;
+    (first..tokens.end).step_by(TILE).map(move |start| {
+        let tile = start..start + TILE;
+        (tile.clone(), tile.start.max(tokens.start)..tile.end.min(tokens.end))
+    })
 }
 
 /// Softmax in place; elements of negative infinity become 0.

@@ -3,6 +3,7 @@
 use super::options::{PlanOptions, open_model, parse_plan};
 use anyhow::{Context, bail};
 use clap::Args;
+use common::command::InputContext;
 use kvquant::cache::CacheShape;
 use kvquant::cache::budget::{largest_batch, largest_context, peak_bytes};
 use kvquant::cache::bytes::planned_bytes;
@@ -81,7 +82,9 @@ impl Memory {
     }
 
     fn batched(&self, bytes: u64) -> anyhow::Result<u64> {
-        bytes.checked_mul(u64::from(self.batch)).context("context times batch is beyond 2^64 bytes")
+        bytes
+            .checked_mul(u64::from(self.batch))
+            .bad_input("context times batch is beyond 2^64 bytes")
     }
 
     fn against(&self, shape: CacheShape, plan: &Plan) -> anyhow::Result<Option<Against>> {

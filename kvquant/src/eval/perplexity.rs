@@ -151,24 +151,23 @@ fn score_window(
     protocol: Protocol,
 ) -> Result<WindowScore> {
     let scored = protocol.rule.scored(window.len());
-    let mut nll = 0.0;
+    let mut nlls = Vec::with_capacity(scored.len());
     for (chunk_idx, tokens) in window.chunks(protocol.chunk.max(1)).enumerate() {
         let first = chunk_idx * protocol.chunk.max(1);
         let start = scored.start.clamp(first, first + tokens.len());
         let end = scored.end.clamp(start, first + tokens.len());
         let chunk = Chunk { cache, tokens, logits: start - first..end - first };
         let logits = model.forward(&mut [chunk])?.remove(0);
-        nll += negative_log_likelihood(&logits, &window[start + 1..end + 1])?;
+        nlls.extend(negative_log_likelihoods(&logits, &window[start + 1..end + 1])?);
     }
-    Ok(WindowScore { nll, n_tokens: scored.len() })
+    Ok(WindowScore { nll: nlls.iter().sum(), n_tokens: nlls.len() })
 }
 
-/// The sum over rows of `logits`, `[rows][vocab]`, of -ln of the probability of the row's target.
-fn negative_log_likelihood(logits: &Tensor, targets: &[u32]) -> Result<f64> {
+/// For each row of `logits`, `[rows][vocab]`, -ln of the probability of the row's target.
+fn negative_log_likelihoods(logits: &Tensor, targets: &[u32]) -> Result<Vec<f64>> {
     let vocab_size = logits.dim(1)?;
     let logits: Vec<f32> = logits.flatten_all()?.to_vec1()?;
-    // Summed in order, so that the number of threads does not change the last digits.
-    let each: Vec<f64> = logits
+    Ok(logits
         .par_chunks_exact(vocab_size)
         .zip(targets)
         .map(|(row, &target)| {
@@ -176,6 +175,5 @@ fn negative_log_likelihood(logits: &Tensor, targets: &[u32]) -> Result<f64> {
             let total: f64 = row.iter().map(|&logit| f64::from((logit - greatest).exp())).sum();
             total.ln() - f64::from(row[target as usize] - greatest)
         })
-        .collect();
-    Ok(each.iter().sum())
+        .collect())
 }

@@ -1,6 +1,7 @@
 //! What a GGUF file says about its model, checked.
 
 use super::gguf::Gguf;
+use super::weights::checked;
 use crate::attention::Heads;
 use crate::cache::CacheShape;
 use crate::{Error, Result};
@@ -96,6 +97,8 @@ impl Config {
         };
         let heads = Heads { n_heads, n_kv_heads, head_dim };
         check_heads(gguf, &key("attention.head_count"), heads)?;
+        let n_layers = size("block_count")?;
+        check_against_tensors(gguf, n_layers, heads, hidden_len)?;
         if let Some(value_len) = gguf.opt_u32(&key("attention.value_length"))?
             && value_len as usize != head_dim
         {
@@ -113,7 +116,7 @@ impl Config {
         }
         Ok(Config {
             architecture,
-            n_layers: size("block_count")?,
+            n_layers,
             hidden_len,
             heads,
             context_len: size("context_length")?,
@@ -152,6 +155,21 @@ fn check_heads(gguf: &Gguf, key: &str, heads: Heads) -> Result<()> {
         );
         return Err(gguf.fault(key, problem));
     }
+    Ok(())
+}
+
+/// Holds the sizes against tensors that a model of these sizes must have, so that no size is larger
+/// than the file can back.
+fn check_against_tensors(
+    gguf: &Gguf,
+    n_layers: usize,
+    heads: Heads,
+    hidden_len: usize,
+) -> Result<()> {
+    let last = format!("blk.{}.attn_k.weight", n_layers - 1);
+    checked(gguf, &last, &[heads.n_kv_heads * heads.head_dim, hidden_len])?;
+    let last = format!("blk.{}.attn_q.weight", n_layers - 1);
+    checked(gguf, &last, &[heads.row_len(), hidden_len])?;
     Ok(())
 }
 

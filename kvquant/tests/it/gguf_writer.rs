@@ -103,6 +103,19 @@ impl Writer {
         self
     }
 
+    /// The same without its tensors.
+    pub fn without_tensors(mut self) -> Writer {
+        self.tensors.clear();
+        self.data.clear();
+        self
+    }
+
+    /// The same with another value of `key`, which is added where there is none.
+    pub fn replace(mut self, key: &str, value: Meta) -> Writer {
+        self.metadata.retain(|(name, _)| name != key);
+        self.meta(key, value)
+    }
+
     /// Adds a tensor and its data, aligned.
     pub fn tensor(mut self, name: &str, dims: &[u64], dtype: u32, data: &[u8]) -> Writer {
         self.data.resize(self.data.len().next_multiple_of(self.alignment), 0);

@@ -1,5 +1,11 @@
 //! Integration tests of `kvquant`.
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, clippy::print_stdout)]
 
+mod chunks;
+mod commands;
 mod gguf_writer;
 mod hostile_gguf;
+mod models;
+mod plain_forward;
+mod smollm2;
+mod tiny_model;

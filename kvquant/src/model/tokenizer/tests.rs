@@ -2,39 +2,14 @@
 //! SmolLM2's where the model is to be had.
 
 use std::collections::HashMap;
-use std::path::{Path, PathBuf};
 
+use common::testing;
 use proptest::prelude::*;
 
 use super::Tokenizer;
 use crate::model::chat::{ChatTemplate, Message};
 use crate::model::gguf::Gguf;
 use crate::model::gguf_writer::{Meta, Writer, byte_level, sentencepiece};
-
-// Until `common::testing` has these two.
-#[allow(clippy::disallowed_methods, clippy::print_stderr)] // Tests, not the library.
-mod testing {
-    use super::*;
-
-    /// A file of the shared data.
-    pub fn shared_data(rel: &str) -> Option<PathBuf> {
-        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/data").join(rel);
-        if !path.exists() {
-            eprintln!("SKIPPED: {} is not there", path.display());
-            return None;
-        }
-        Some(path)
-    }
-
-    /// A model's file.
-    pub fn model(id: &str) -> Option<PathBuf> {
-        let path = std::env::var_os("KVQUANT_TEST_MODEL").map(PathBuf::from);
-        if path.is_none() {
-            eprintln!("SKIPPED: KVQUANT_TEST_MODEL does not name the file of {id}");
-        }
-        path
-    }
-}
 
 /// WikiText-2 test, raw form, with SmolLM2: the first ids and the count, measured with llama.cpp.
 const RAW: (usize, [u32; 24]) = (
