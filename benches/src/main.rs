@@ -1,2 +1,39 @@
-//! placeholder
-fn main() {}
+//! The shared suite: `cargo reproduce` runs every finished system's main results and holds them
+//! against the papers; `docs` keeps the generated parts of the documentation true to the records.
+
+mod docs;
+mod experiment;
+mod kvquant;
+mod reproduce;
+
+use clap::{Parser, Subcommand};
+use std::process::ExitCode;
+
+/// Reproduce the papers' main results and hold them against the papers.
+#[derive(Debug, Parser)]
+#[command(name = "cargo reproduce", version, max_term_width = 100)]
+#[command(args_conflicts_with_subcommands = true)]
+#[command(after_help = "\
+Examples:
+  cargo reproduce                        every finished system, a few minutes
+  cargo reproduce --full --records DIR   all tables and figures, about an hour
+  cargo reproduce docs                   write the generated parts of docs/ from the records")]
+struct Cli {
+    #[command(flatten)]
+    reproduce: reproduce::Reproduce,
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Docs(docs::Docs),
+}
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    common::command::run_main(|| match cli.command {
+        Some(Command::Docs(docs)) => docs.run(),
+        None => cli.reproduce.run(),
+    })
+}

@@ -1,0 +1,146 @@
+//! `cargo reproduce docs`: the parts of the documentation that are generated from records.
+//!
+//! A page marks such a part, and only what lies between the marks is written:
+//!
+//! ```text
+//! <!-- generated: kvquant-memory -->
+//! ...
+//! <!-- end of generated -->
+//! ```
+//!
+//! Plots are files of their own beside the page. `--check` writes nothing and fails where a page or a
+//! plot is not what the records say.
+
+mod kvquant;
+
+use anyhow::{Context, bail};
+use clap::Args;
+use common::command::{print, workspace_root};
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+const BEGIN: &str = "<!-- generated: ";
+const END: &str = "<!-- end of generated -->";
+
+/// Write the generated parts of README.md and docs/ from the committed records
+#[derive(Debug, Args)]
+#[command(after_help = "Example:\n  cargo reproduce docs --check")]
+pub struct Docs {
+    /// Write nothing; fail if anything is stale
+    #[arg(long)]
+    check: bool,
+}
+
+/// What the records say: text for marked parts by name, and whole files by path.
+#[derive(Debug, Default)]
+pub struct Generated {
+    parts: BTreeMap<&'static str, String>,
+    files: BTreeMap<PathBuf, String>,
+}
+
+impl Docs {
+    /// Runs the command.
+    pub fn run(self) -> anyhow::Result<()> {
+        let root = workspace_root().context("run this inside the workspace")?;
+        let mut generated = Generated::default();
+        kvquant::generate(&latest_records(&root)?, &mut generated)?;
+        let mut stale = Vec::new();
+        for page in pages(&root)? {
+            let text = read(&page)?;
+            let fresh = replace_parts(&text, &generated.parts)
+                .with_context(|| page.display().to_string())?;
+            if fresh != text {
+                stale.push((page, fresh));
+            }
+        }
+        for (path, fresh) in generated.files {
+            let path = root.join(path);
+            if read(&path).ok().as_ref() != Some(&fresh) {
+                stale.push((path, fresh));
+            }
+        }
+        let name = |path: &Path| path.strip_prefix(&root).unwrap_or(path).display().to_string();
+        if self.check && !stale.is_empty() {
+            let names: Vec<String> = stale.iter().map(|(path, _)| name(path)).collect();
+            bail!("not what the records say: {}; run cargo reproduce docs", names.join(", "));
+        }
+        for (path, fresh) in stale {
+            std::fs::write(&path, fresh)
+                .with_context(|| format!("can't write {}", path.display()))?;
+            print(&format!("wrote {}\n", name(&path)))?;
+        }
+        Ok(())
+    }
+}
+
+/// The newest folder of committed records: their names begin with the date.
+fn latest_records(root: &Path) -> anyhow::Result<PathBuf> {
+    let runs = root.join("benches/runs");
+    let folders = std::fs::read_dir(&runs)
+        .with_context(|| format!("can't read {}", runs.display()))?
+        .filter_map(|entry| Some(entry.ok()?.path()).filter(|path| path.is_dir()));
+    folders.max().with_context(|| format!("no records in {}", runs.display()))
+}
+
+/// README.md and every Markdown file below docs/.
+fn pages(root: &Path) -> anyhow::Result<Vec<PathBuf>> {
+    let mut pages = vec![root.join("README.md")];
+    let mut folders = vec![root.join("docs")];
+    while let Some(folder) = folders.pop() {
+        let entries = std::fs::read_dir(&folder)
+            .with_context(|| format!("can't read {}", folder.display()))?;
+        for entry in entries {
+            let path = entry?.path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|extension| extension == "md") {
+                pages.push(path);
+            }
+        }
+    }
+    pages.sort();
+    Ok(pages)
+}
+
+fn read(path: &Path) -> anyhow::Result<String> {
+    std::fs::read_to_string(path).with_context(|| format!("can't read {}", path.display()))
+}
+
+/// The page with what lies between each pair of marks replaced.
+fn replace_parts(text: &str, parts: &BTreeMap<&str, String>) -> anyhow::Result<String> {
+    let mut fresh = String::new();
+    let mut rest = text;
+    while let Some(begin) = rest.find(BEGIN) {
+        let after = &rest[begin + BEGIN.len()..];
+        let (name, after) = after.split_once(" -->").context("a mark without an end: -->")?;
+        let (_, after) = after.split_once(END).with_context(|| format!("{name}: no {END}"))?;
+        let part = parts.get(name).with_context(|| format!("no such part: {name}"))?;
+        fresh.push_str(&rest[..begin]);
+        fresh.push_str(&format!("{BEGIN}{name} -->\n\n{}\n\n{END}", part.trim_end()));
+        rest = after;
+    }
+    Ok(fresh + rest)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_marked_parts_change() {
+        let parts = BTreeMap::from([("a", "new\n".to_owned())]);
+        let page = |part: &str| format!("# T\n{BEGIN}a -->\n\n{part}\n\n{END}\ntail\n");
+        assert_eq!(replace_parts(&page("old"), &parts).unwrap(), page("new"));
+        assert_eq!(replace_parts("no marks", &parts).unwrap(), "no marks");
+    }
+
+    #[test]
+    fn bad_marks_are_named() {
+        let fails = |text: &str, expected: &str| {
+            let message = replace_parts(text, &BTreeMap::new()).unwrap_err().to_string();
+            assert!(message.contains(expected), "{message}");
+        };
+        fails(&format!("{BEGIN}b -->{END}"), "no such part: b");
+        fails(&format!("{BEGIN}b -->"), "b: no <!-- end");
+    }
+}

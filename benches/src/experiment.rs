@@ -1,0 +1,68 @@
+//! What an experiment is to the suite: a name, a run that gives metrics, and claims judged by them.
+
+use anyhow::Context;
+use common::command::provenance;
+use common::progress::Progress;
+use common::report::{Claim, Record, Timestamp};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+use std::path::Path;
+use std::time::Instant;
+
+/// Quick shows that a result is there in a few minutes; full is what docs report.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Size {
+    /// Few windows, few settings.
+    Quick,
+    /// Everything that docs/ shows.
+    Full,
+}
+
+/// An experiment whose result is `Metrics`.
+pub trait Experiment {
+    /// What came out.
+    type Metrics: Serialize + DeserializeOwned;
+
+    /// The record's file name, without `.json`.
+    const NAME: &'static str;
+
+    /// Runs it. The second value is the configuration, defaults included.
+    fn run(size: Size, progress: &Progress) -> anyhow::Result<(Self::Metrics, Value)>;
+
+    /// The paper's claims that the metrics speak to.
+    fn claims(metrics: &Self::Metrics) -> Vec<Claim>;
+
+    /// The claims that are open when the experiment can't run.
+    fn open_claims(reason: &str) -> Vec<Claim>;
+}
+
+/// Runs an experiment; gives its record, if it could run, and its claims.
+pub fn run<E: Experiment>(size: Size, progress: &Progress) -> (Option<Record>, Vec<Claim>) {
+    let (started, clock) = (Timestamp::now(), Instant::now());
+    match E::run(size, progress) {
+        Ok((metrics, configuration)) => {
+            let claims = E::claims(&metrics);
+            let mut provenance =
+                provenance(concat!(env!("CARGO_PKG_NAME"), " ", env!("CARGO_PKG_VERSION")));
+            // Run through the alias, so that is what can be typed again.
+            if let Some(arguments) = provenance.command.strip_prefix(env!("CARGO_PKG_NAME")) {
+                provenance.command = format!("cargo reproduce{arguments}");
+            }
+            let metrics = serde_json::to_value(metrics).expect("metrics are plain data");
+            let elapsed = (started, clock.elapsed().as_secs_f64());
+            let record = Record::new(E::NAME, provenance, configuration, None, elapsed, metrics);
+            (Some(record), claims)
+        }
+        Err(error) => (None, E::open_claims(&format!("{error:#}"))),
+    }
+}
+
+/// Reads the record of an experiment from a folder of records.
+pub fn read<E: Experiment>(folder: &Path) -> anyhow::Result<(Record, E::Metrics)> {
+    let path = folder.join(format!("{}.json", E::NAME));
+    let record = Record::read(&path)?;
+    let metrics = serde_json::from_value(record.metrics.clone())
+        .with_context(|| format!("{}: metrics of another form; run it again", path.display()))?;
+    Ok((record, metrics))
+}
