@@ -1,9 +1,8 @@
 //! What an experiment is to the suite: a name, a run that gives metrics, and claims judged by them.
 
 use anyhow::Context;
-use common::command::provenance;
 use common::progress::Progress;
-use common::report::{Claim, Record, Timestamp};
+use common::report::{Claim, Provenance, Record, Timestamp};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -38,19 +37,18 @@ pub trait Experiment {
 }
 
 /// Runs an experiment; gives its record, if it could run, and its claims.
-pub fn run<E: Experiment>(size: Size, progress: &Progress) -> (Option<Record>, Vec<Claim>) {
+pub fn run<E: Experiment>(
+    size: Size,
+    provenance: &Provenance,
+    progress: &Progress,
+) -> (Option<Record>, Vec<Claim>) {
     let (started, clock) = (Timestamp::now(), Instant::now());
     match E::run(size, progress) {
         Ok((metrics, configuration)) => {
             let claims = E::claims(&metrics);
-            let mut provenance =
-                provenance(concat!(env!("CARGO_PKG_NAME"), " ", env!("CARGO_PKG_VERSION")));
-            // Run through the alias, so that is what can be typed again.
-            if let Some(arguments) = provenance.command.strip_prefix(env!("CARGO_PKG_NAME")) {
-                provenance.command = format!("cargo reproduce{arguments}");
-            }
             let metrics = serde_json::to_value(metrics).expect("metrics are plain data");
             let elapsed = (started, clock.elapsed().as_secs_f64());
+            let provenance = provenance.clone();
             let record = Record::new(E::NAME, provenance, configuration, None, elapsed, metrics);
             (Some(record), claims)
         }

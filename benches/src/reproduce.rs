@@ -4,10 +4,10 @@ use crate::experiment::{Experiment, Size, run};
 use crate::kvquant;
 use anyhow::Context;
 use clap::{Args, ValueEnum};
-use common::command::{print, workspace_root};
+use common::command::{print, provenance, workspace_root};
 use common::device;
 use common::progress::Progress;
-use common::report::{Claim, Record, Timestamp, claims_table};
+use common::report::{Claim, Provenance, Record, Timestamp, claims_table};
 use serde_json::json;
 use std::path::{Path, PathBuf};
 
@@ -37,9 +37,14 @@ enum System {
 impl Reproduce {
     /// Runs the experiments, writes their records and prints the table "paper / here".
     pub fn run(self) -> anyhow::Result<()> {
-        let folder = self.records.clone().unwrap_or_else(default_folder);
-        let size = if self.full { Size::Full } else { Size::Quick };
-        let mut suite = Suite { size, folder, ..Suite::default() };
+        let mut suite = Suite {
+            size: if self.full { Size::Full } else { Size::Quick },
+            folder: self.records.clone().unwrap_or_else(default_folder),
+            provenance: suite_provenance(),
+            progress: Progress::stderr(),
+            claims: Vec::new(),
+            records: Vec::new(),
+        };
         let wanted = |system| self.system.is_none_or(|only| only == system);
         if wanted(System::Kvquant) {
             suite.run::<kvquant::Memory>()?;
@@ -61,27 +66,16 @@ impl Reproduce {
 struct Suite {
     size: Size,
     folder: PathBuf,
+    provenance: Provenance,
     progress: Progress,
     claims: Vec<Claim>,
     records: Vec<Record>,
 }
 
-impl Default for Suite {
-    fn default() -> Suite {
-        Suite {
-            size: Size::Quick,
-            folder: PathBuf::new(),
-            progress: Progress::stderr(),
-            claims: Vec::new(),
-            records: Vec::new(),
-        }
-    }
-}
-
 impl Suite {
     /// Runs one experiment; its record is on disk before the next one starts.
     fn run<E: Experiment>(&mut self) -> anyhow::Result<()> {
-        let (record, claims) = run::<E>(self.size, &self.progress);
+        let (record, claims) = run::<E>(self.size, &self.provenance, &self.progress);
         if let Some(record) = record {
             record.write(&self.folder.join(format!("{}.json", E::NAME)))?;
             self.records.push(record);
@@ -89,6 +83,17 @@ impl Suite {
         self.claims.extend(claims);
         Ok(())
     }
+}
+
+/// Taken before the first record is written: a record of the run itself is no change of the source.
+fn suite_provenance() -> Provenance {
+    let mut provenance =
+        provenance(concat!(env!("CARGO_PKG_NAME"), " ", env!("CARGO_PKG_VERSION")));
+    // Run through the alias, so that is what can be typed again.
+    if let Some(arguments) = provenance.command.strip_prefix(env!("CARGO_PKG_NAME")) {
+        provenance.command = format!("cargo reproduce{arguments}");
+    }
+    provenance
 }
 
 /// `runs/<date>-<processor>` in the workspace: records that are to stay are committed under

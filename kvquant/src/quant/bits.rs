@@ -128,7 +128,7 @@ mod tests {
             unpack(&packed, width, &mut unpacked);
             prop_assert_eq!(&unpacked, &codes);
             let used_bits = codes.len() * width.bits() as usize;
-            if used_bits % 8 != 0 {
+            if !used_bits.is_multiple_of(8) {
                 prop_assert_eq!(packed[packed.len() - 1] >> (used_bits % 8), 0);
             }
         }
