@@ -8,9 +8,11 @@
 //! <!-- end of generated -->
 //! ```
 //!
+//! A part whose name is a command, `$ kvquant memory --kv kivi-2`, holds what that command prints.
 //! Plots are files of their own beside the page. `--check` writes nothing and fails where a page or a
 //! plot is not what the records say.
 
+mod commands;
 mod kvquant;
 
 use anyhow::{Context, bail};
@@ -114,7 +116,10 @@ fn replace_parts(text: &str, parts: &BTreeMap<&str, String>) -> anyhow::Result<S
         let after = &rest[begin + BEGIN.len()..];
         let (name, after) = after.split_once(" -->").context("a mark without an end: -->")?;
         let (_, after) = after.split_once(END).with_context(|| format!("{name}: no {END}"))?;
-        let part = parts.get(name).with_context(|| format!("no such part: {name}"))?;
+        let part = match name.strip_prefix("$ ") {
+            Some(command) => commands::output(command)?,
+            None => parts.get(name).with_context(|| format!("no such part: {name}"))?.clone(),
+        };
         fresh.push_str(&rest[..begin]);
         fresh.push_str(&format!("{BEGIN}{name} -->\n\n{}\n\n{END}", part.trim_end()));
         rest = after;
