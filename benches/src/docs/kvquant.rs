@@ -253,7 +253,10 @@ fn loss(score: &PlanScore) -> String {
         true => {
             format!("{} ({} to {})", percent(loss, 1), percent(loss_low, 1), percent(loss_high, 1))
         }
-        false => format!("x{:.0} (x{:.0} to x{:.0})", 1.0 + loss, 1.0 + loss_low, 1.0 + loss_high),
+        false => {
+            let times = |loss| format!("x{:.1}", 1.0 + loss);
+            format!("{} ({} to {})", times(loss), times(loss_low), times(loss_high))
+        }
     }
 }
 
