@@ -22,7 +22,7 @@ pub struct Reproduce {
     /// Also write claims and records into one JSON file
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
-    /// Folder for one record an experiment [default: runs/<date>-<host> in the workspace]
+    /// Folder for one record an experiment [default: runs/DATE-HOST in the workspace]
     #[arg(long, value_name = "DIR")]
     records: Option<PathBuf>,
 }

@@ -1,6 +1,6 @@
 //! Attention in tiles: a block of queries against a tile of tokens at a time.
 //!
-//! All query heads of a KV head and up to [`QUERY_BLOCK`] tokens form the rows of one small matrix,
+//! All query heads of a KV head and up to `QUERY_BLOCK` tokens form the rows of one small matrix,
 //! so that a tile of packed tokens is decoded once for all of them and the rest is two matrix
 //! products. Queries of one block may see the same token differently, the later ones packed, the
 //! earlier ones in half precision: such tiles are computed both ways and each query takes its own.

@@ -2,7 +2,7 @@
 //!
 //! | file | what |
 //! |---|---|
-//! | [`reference`] | the plain loops: one query and one token at a time, double precision |
+//! | [`mod@reference`] | the plain loops: one query and one token at a time, double precision |
 //! | [`blocked`] | tiles of queries and tokens, matrix products, threads: what the model runs |
 //!
 //! The blocked form is tested against the reference over one list of cases: every format, chunk
