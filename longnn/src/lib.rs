@@ -1,9 +1,10 @@
-//! LON-GNN: spectral graph neural networks over learnable orthonormal Jacobi bases. **Nothing stands
-//! here yet**; this is the map of what will (Tao et al., "LON-GNN: Spectral GNNs with Learnable
-//! Orthonormal Basis", 2023).
+//! LON-GNN: spectral graph neural networks over learnable orthonormal Jacobi bases (Tao et al.,
+//! "LON-GNN: Spectral GNNs with Learnable Orthonormal Basis", 2023). In reading order:
 //!
-//! - `graph`, `data`: graphs, features, splits, and the files they come from
-//! - `propagate`: the sparse kernels
-//! - `basis`: polynomial bases, learnable and fixed
-//! - `model`, `train`, `experiment`: LON-GNN and its baselines on real graphs
-//! - `plot`: learned filters to look at
+//! - [`graph`]: graphs with features and labels, the normalised adjacency
+//! - [`error`]: what can go wrong
+
+pub mod error;
+pub mod graph;
+
+pub use error::{Error, Result};
