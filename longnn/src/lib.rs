@@ -2,8 +2,10 @@
 //! "LON-GNN: Spectral GNNs with Learnable Orthonormal Basis", 2023). In reading order:
 //!
 //! - [`graph`]: graphs with features and labels, the normalised adjacency
+//! - [`data`]: graphs from files, graphs made up, splits
 //! - [`error`]: what can go wrong
 
+pub mod data;
 pub mod error;
 pub mod graph;
 

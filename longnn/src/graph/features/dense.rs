@@ -17,9 +17,8 @@ impl DenseFeatures {
     /// # Errors
     /// If the values aren't whole rows, or one isn't finite.
     pub fn new(n_features: usize, values: Vec<f32>) -> Result<Self> {
-        let whole =
-            if n_features == 0 { values.is_empty() } else { values.len() % n_features == 0 };
-        if !whole {
+        // Zero divides only an empty matrix.
+        if !values.len().is_multiple_of(n_features) {
             return Err(Error::Graph {
                 part: "features".into(),
                 problem: format!("{} values aren't rows of {n_features}", values.len()),
