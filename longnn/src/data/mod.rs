@@ -1,11 +1,14 @@
 //! Graphs from files, and graphs made up.
 //!
 //! Whatever a file's bytes, the result is a graph or an error that names the file and the part at
-//! fault: sizes are checked against what is there before anything is allocated.
+//! fault: sizes are checked against what is there before anything is allocated, and nothing
+//! in a file is ever run. [`csbm`] needs no file at all.
 
 pub mod catalogue;
+pub mod csbm;
 pub mod images;
 pub mod npz;
+pub mod planetoid;
 mod split;
 
 pub use split::class_balanced;
@@ -14,7 +17,7 @@ use crate::graph::Graph;
 use crate::{Error, Result};
 use std::path::Path;
 
-/// Reads a graph from an `.npz` file.
+/// Reads a graph: an `.npz` file, a folder with Planetoid's `ind.NAME.*`, or one of these files.
 ///
 /// # Errors
 /// If there is no such file, its form isn't known, or its contents don't make a graph.
@@ -22,8 +25,11 @@ pub fn read(path: &Path) -> Result<Graph> {
     if path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("npz")) {
         return npz::read(path);
     }
+    if let Some(files) = planetoid::Files::at(path)? {
+        return files.read();
+    }
     let problem = match path.exists() {
-        true => "is no .npz file",
+        true => "is neither an .npz file nor a folder with Planetoid's files",
         false => "there is no such file or folder",
     };
     Err(fault(path, "graph", problem))

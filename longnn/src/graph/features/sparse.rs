@@ -4,6 +4,9 @@ use super::DenseFeatures;
 use super::dense::not_finite;
 use crate::{Error, Result};
 
+/// More features than any vocabulary has; each costs a row of weights, whether a node has it or not.
+const MAX_FEATURES: usize = 1 << 24;
+
 /// A sparse `N x F` matrix, one row a node. Columns ascend within a row.
 #[derive(Debug, Clone, PartialEq)]
 pub struct SparseFeatures {
@@ -18,7 +21,7 @@ impl SparseFeatures {
     /// `offsets[i + 1]`, and its columns ascend.
     ///
     /// # Errors
-    /// If the offsets don't divide the values into rows, a column doesn't exist or isn't above its
+    /// If there are absurdly many features, the offsets don't divide the values into rows, a column doesn't exist or isn't above its
     /// predecessor, or a value isn't finite.
     pub fn new(
         n_features: usize,
@@ -26,6 +29,10 @@ impl SparseFeatures {
         columns: Vec<u32>,
         values: Vec<f32>,
     ) -> Result<Self> {
+        if n_features > MAX_FEATURES {
+            let problem = format!("{n_features} columns; at most {MAX_FEATURES} are taken");
+            return Err(Error::Graph { part: "features".into(), problem });
+        }
         check_offsets(&offsets, columns.len(), values.len())?;
         for (node, bounds) in offsets.windows(2).enumerate() {
             let range = bounds[0] as usize..bounds[1] as usize;
@@ -44,15 +51,10 @@ impl SparseFeatures {
     /// A feature of its own for every node, for graphs that have none.
     ///
     /// # Errors
-    /// If there are more nodes than 32-bit indices can name.
+    /// If there are absurdly many nodes.
     pub fn identity(n_nodes: usize) -> Result<Self> {
-        let Ok(n) = u32::try_from(n_nodes) else {
-            return Err(Error::Graph {
-                part: "features".into(),
-                problem: format!("{n_nodes} nodes are more than 32-bit indices can name"),
-            });
-        };
-        Self::new(n_nodes, (0..=n).collect(), (0..n).collect(), vec![1.0; n_nodes])
+        let n = n_nodes.min(MAX_FEATURES + 1) as u32;
+        Self::new(n_nodes, (0..=n).collect(), (0..n).collect(), vec![1.0; n as usize])
     }
 
     /// Number of nodes `N`.
@@ -154,6 +156,8 @@ mod tests {
 
     #[test]
     fn rows_are_checked() {
+        let error = SparseFeatures::identity(1 << 40).unwrap_err().to_string();
+        assert!(error.contains("1099511627776 columns"), "{error}");
         refused(&[], &[], &[], "the first row doesn't start at 0");
         refused(&[1, 1], &[0], &[1.0], "the first row doesn't start at 0");
         refused(&[0, 1], &[0], &[], "1 columns for 0 values");
