@@ -6,6 +6,7 @@
 
 pub mod catalogue;
 pub mod csbm;
+pub mod edge_list;
 pub mod images;
 pub mod npz;
 pub mod planetoid;
@@ -17,7 +18,8 @@ use crate::graph::Graph;
 use crate::{Error, Result};
 use std::path::Path;
 
-/// Reads a graph: an `.npz` file, a folder with Planetoid's `ind.NAME.*`, or one of these files.
+/// Reads a graph: an `.npz` file, a folder with Planetoid's `ind.NAME.*` or one of these files, or
+/// a folder with an edge list.
 ///
 /// # Errors
 /// If there is no such file, its form isn't known, or its contents don't make a graph.
@@ -28,8 +30,11 @@ pub fn read(path: &Path) -> Result<Graph> {
     if let Some(files) = planetoid::Files::at(path)? {
         return files.read();
     }
+    if path.is_dir() {
+        return edge_list::read(path);
+    }
     let problem = match path.exists() {
-        true => "is neither an .npz file nor a folder with Planetoid's files",
+        true => "is neither an .npz file nor a folder with an edge list or Planetoid's files",
         false => "there is no such file or folder",
     };
     Err(fault(path, "graph", problem))
