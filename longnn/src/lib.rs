@@ -3,8 +3,10 @@
 //!
 //! - [`graph`]: graphs with features and labels, the normalised adjacency
 //! - [`data`]: graphs from files, graphs made up, splits
+//! - [`basis`]: polynomial bases as changes of basis from Chebyshev's, learnable exponents
 //! - [`error`]: what can go wrong
 
+pub mod basis;
 pub mod data;
 pub mod error;
 pub mod graph;
