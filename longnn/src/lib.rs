@@ -3,6 +3,7 @@
 //!
 //! - [`graph`]: graphs with features and labels, the normalised adjacency
 //! - [`data`]: graphs from files, graphs made up, splits
+//! - [`propagate`]: sparse products over a graph, the engine of all polynomial filters
 //! - [`basis`]: polynomial bases as changes of basis from Chebyshev's, learnable exponents
 //! - [`error`]: what can go wrong
 
@@ -10,5 +11,6 @@ pub mod basis;
 pub mod data;
 pub mod error;
 pub mod graph;
+pub mod propagate;
 
 pub use error::{Error, Result};
