@@ -57,5 +57,13 @@ pub enum Error {
     },
 }
 
+impl Error {
+    /// Whether the user's input is at fault (a file, a graph, a setting), not the library.
+    #[must_use]
+    pub fn is_bad_input(&self) -> bool {
+        !matches!(self, Error::Shape { .. })
+    }
+}
+
 /// The result of the library's operations.
 pub type Result<T, E = Error> = std::result::Result<T, E>;

@@ -18,6 +18,7 @@ use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use std::f64::consts::{FRAC_PI_2, TAU};
 use std::fmt::{Display, Formatter};
+use std::iter::repeat;
 use std::ops::Range;
 use std::str::FromStr;
 
@@ -26,8 +27,8 @@ const MAX_NODES: usize = 1_000_000;
 /// The most values that the feature matrix may have: 1 GiB.
 const MAX_VALUES: usize = 1 << 28;
 
-/// Which graph is made. Printed and parsed as `csbm:n=1000,f=200,d=5,phi=0.5,epsilon=3.25,seed=0`,
-/// where every option may be left out.
+/// Which graph is made. Printed and parsed as `csbm:n=1000,f=200,d=5,phi=0.5,epsilon=3.25,seed=0`;
+/// options that are as here, the defaults, are left out.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Csbm {
     /// Nodes `n`.
@@ -167,11 +168,21 @@ fn normal(rng: &mut ChaCha8Rng) -> f64 {
 
 impl Display for Csbm {
     fn fmt(&self, formatter: &mut Formatter<'_>) -> std::fmt::Result {
-        let Csbm { n_nodes, n_features, mean_degree, phi, epsilon, seed } = self;
-        write!(
-            formatter,
-            "csbm:n={n_nodes},f={n_features},d={mean_degree},phi={phi},epsilon={epsilon},seed={seed}"
-        )
+        let default = Self::default();
+        let options = [
+            ("n", self.n_nodes.to_string(), self.n_nodes == default.n_nodes),
+            ("f", self.n_features.to_string(), self.n_features == default.n_features),
+            ("d", self.mean_degree.to_string(), self.mean_degree == default.mean_degree),
+            ("phi", self.phi.to_string(), self.phi == default.phi),
+            ("epsilon", self.epsilon.to_string(), self.epsilon == default.epsilon),
+            ("seed", self.seed.to_string(), self.seed == default.seed),
+        ];
+        formatter.write_str("csbm")?;
+        let told = options.into_iter().filter(|(_, _, is_default)| !is_default);
+        for ((name, value, _), separator) in told.zip([':'].into_iter().chain(repeat(','))) {
+            write!(formatter, "{separator}{name}={value}")?;
+        }
+        Ok(())
     }
 }
 
@@ -254,7 +265,8 @@ mod tests {
         let graph = |text: &str| text.parse::<Csbm>().unwrap().generate().unwrap();
         assert_eq!(graph("csbm"), graph("csbm:seed=0"));
         assert_ne!(graph("csbm:n=50"), graph("csbm:n=50,seed=1"));
-        assert_eq!(graph("csbm:n=50").name(), "csbm:n=50,f=200,d=5,phi=0.5,epsilon=3.25,seed=0");
+        assert_eq!(graph("csbm:seed=0,phi=0.5").name(), "csbm");
+        assert_eq!(graph("csbm:f=20,n=50").name(), "csbm:n=50,f=20");
     }
 
     #[test]

@@ -1,0 +1,57 @@
+//! The commands: arguments in, one call into the library, results out.
+//!
+//! Data goes to stdout, everything for people to stderr.
+
+mod datasets;
+mod source;
+
+use clap::{Parser, Subcommand};
+use common::command::BadInput;
+
+/// LON-GNN: spectral graph neural networks over learnable orthonormal bases.
+#[derive(Debug, Parser)]
+#[command(name = "longnn", version, max_term_width = 100)]
+#[command(after_help = "\
+Graphs are called by name (see longnn datasets), or by path:
+  cora                  searched in $RESEARCH_DATA and ../shared/data
+  csbm:n=1000,phi=-0.5  made up: two communities; options n, f, d, phi, epsilon, seed
+  FILE.npz              as the known graphs
+  FOLDER                your own: edges.csv (two ids a line) and nodes.csv (a header with label;
+                        id, split and features as you like), or Planetoid's ind.NAME.*
+
+Example:
+  longnn datasets cora texas")]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Datasets(datasets::Datasets),
+}
+
+impl Cli {
+    /// Runs the command.
+    pub fn run(self) -> anyhow::Result<()> {
+        let result = match self.command {
+            Command::Datasets(command) => command.run(),
+        };
+        result.map_err(mark_bad_input)
+    }
+}
+
+/// Marks what the library refuses because of its input, so that the exit code is 2.
+fn mark_bad_input(error: anyhow::Error) -> anyhow::Error {
+    let is_bad_input = error.chain().any(|cause| {
+        cause.downcast_ref::<longnn::Error>().is_some_and(longnn::Error::is_bad_input)
+    });
+    match is_bad_input {
+        // The mark repeats the message, which is then told once.
+        true => {
+            let message = error.to_string();
+            error.context(BadInput(message))
+        }
+        false => error,
+    }
+}

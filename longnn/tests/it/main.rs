@@ -1,0 +1,4 @@
+//! Integration tests of `longnn`.
+#![allow(clippy::unwrap_used)]
+
+mod commands;
