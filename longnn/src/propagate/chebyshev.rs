@@ -5,7 +5,7 @@
 //! products with the output's gradient are the weights' gradient, and `K` for the signals' gradient,
 //! which is the same filter applied to the output's: `Â` is symmetric.
 
-use super::kernel::columns::{DotRows, FilterRows};
+use super::kernel::columns::FilterRows;
 use super::parallel::for_each_task;
 use super::signals::{check_len, columns_of};
 use super::{Operator, Pool, Pooled, Signals, Step};
@@ -115,7 +115,8 @@ impl Chebyshev {
             let mut entered = self.take(n_columns);
             self.operator.enter(output_gradient, &mut entered)?;
             self.clenshaw(&entered, weights, signal_gradient)?;
-            Ok(self.dot_products(basis, &entered))
+            let orders: Vec<&Signals> = basis.orders.iter().map(|order| &**order).collect();
+            self.operator.dot_products(&orders, &entered)
         })
     }
 
@@ -168,35 +169,6 @@ impl Chebyshev {
             before = std::mem::replace(&mut last, next);
         }
         self.operator.leave(&last, out)
-    }
-
-    /// `⟨dY_c, U_kc⟩` for every order and column, from the gradient in the scaled space: partial sums
-    /// of fixed rows, added up in their order.
-    fn dot_products(&self, basis: &Basis, gradient: &Signals) -> Vec<f64> {
-        let (n_columns, stride) = (gradient.n_columns(), gradient.stride());
-        let orders: Vec<&[f32]> = basis.orders.iter().map(|order| order.padded()).collect();
-        let bounds = self.operator.by_rows();
-        let len = orders.len() * stride;
-        let mut partials = vec![0.0; (bounds.len() - 1) * len];
-        let tasks: Vec<usize> = (0..bounds.len()).collect();
-        for_each_task(&tasks, len, &mut partials, &|tasks, sums: &mut [f64]| {
-            let mut dots = DotRows {
-                orders: &orders,
-                signals: gradient.padded(),
-                stride,
-                row_weight: self.operator.degrees(),
-                rows: bounds[tasks.start]..bounds[tasks.end],
-                sums,
-            };
-            self.operator.kernel().run(stride, &mut dots);
-        });
-        let total = |order: usize, column: usize| -> f64 {
-            partials.chunks_exact(len).map(|sums| sums[order * stride + column]).sum()
-        };
-        (0..orders.len())
-            .flat_map(|order| (0..n_columns).map(move |column| (order, column)))
-            .map(|(order, column)| total(order, column))
-            .collect()
     }
 
     /// The basis' columns, if it is one of this graph and order.

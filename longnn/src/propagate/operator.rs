@@ -6,12 +6,14 @@
 //! `Â` is symmetric, its own transpose.
 
 use super::kernel::Kernel;
+use super::kernel::columns::DotRows;
 use super::kernel::gather::{Addend, Gather, Ones, RowIndex, StepRows};
 use super::parallel::{Bounds, for_each_task, in_pool, split_by_cost, split_evenly};
+use super::rows::{Neighbours, Rows};
 use super::signals::{check_len, columns_of};
-use super::{Pool, Signals};
-use crate::graph::Adjacency;
-use crate::{Error, Result};
+use super::{Pool, Signals, Step};
+use crate::Result;
+use crate::graph::{Adjacency, SelfLoops};
 use std::sync::Arc;
 
 /// What a row costs beside its entries, in entries: its addends, its scaling and its store.
@@ -21,16 +23,8 @@ const MIN_TASK_COST: u64 = 4096;
 /// Rows of a task where all rows cost the same.
 const ROWS_PER_TASK: usize = 1024;
 
-/// Whether every node is a neighbour of itself.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum SelfLoops {
-    /// `Â`: only where the data has them, as in the spectral models.
-    Without,
-    /// `Ã = (D+I)^-1/2 (A+I) (D+I)^-1/2`: GCN's and APPNP's.
-    With,
-}
-
-/// `Â` of a graph. A node without neighbours has an empty row, and 1 for its `d^-1/2`.
+/// `Â` of a graph, or with self loops added `Ã = (D+I)^-1/2 (A+I) (D+I)^-1/2` as in GCN and APPNP. A node
+/// without neighbours has an empty row, and 1 for its `d^-1/2`.
 #[derive(Debug)]
 pub struct Operator {
     /// The rows in the order in which they are computed: within a task by their number of
@@ -48,22 +42,6 @@ pub struct Operator {
     by_cost: Bounds,
     by_rows: Bounds,
     kernel: Kernel,
-}
-
-/// The neighbours of all rows, in the shortest type that can name them.
-#[derive(Debug)]
-enum Neighbours {
-    Narrow(Vec<u16>),
-    Wide(Vec<u32>),
-}
-
-impl Neighbours {
-    fn of(nodes: Vec<u32>, n_nodes: usize) -> Self {
-        if n_nodes > usize::from(u16::MAX) + 1 {
-            return Self::Wide(nodes);
-        }
-        Self::Narrow(nodes.into_iter().map(|node| node as u16).collect())
-    }
 }
 
 impl Operator {
@@ -214,9 +192,29 @@ impl Operator {
         })
     }
 
-    /// Degrees, 1 for a node without neighbours: `⟨u, w⟩ = Σ_i d_i v_i y_i` in the scaled space.
-    pub(super) fn degrees(&self) -> &[f32] {
-        &self.degree
+    /// `⟨u_kc, y_c⟩` for every `k` and column `c`, of signals in the scaled space: `K x C` values. Partial
+    /// sums of fixed rows are added up in their order, in double precision.
+    ///
+    /// # Errors
+    /// If the signals differ in shape or `N` in nodes.
+    pub fn dot_products(&self, orders: &[&Signals], signals: &Signals) -> Result<Vec<f64>> {
+        let (n_columns, stride) = (signals.n_columns(), signals.stride());
+        for of_order in orders.iter().chain([&signals]) {
+            of_order.check_shape("dot products", self.n_nodes(), n_columns)?;
+        }
+        let orders: Vec<&[f32]> = orders.iter().map(|of_order| of_order.padded()).collect();
+        let len = orders.len() * stride;
+        let mut partials = vec![0.0; (self.by_rows.len() - 1) * len];
+        let tasks: Bounds = (0..self.by_rows.len()).collect();
+        for_each_task(&tasks, len, &mut partials, &|tasks, sums: &mut [f64]| {
+            let rows = self.by_rows[tasks.start]..self.by_rows[tasks.end];
+            let (orders, signals, row_weight) = (&orders, signals.padded(), &self.degree);
+            let mut dots = DotRows { orders, signals, stride, row_weight, rows, sums };
+            self.kernel.run(stride, &mut dots);
+        });
+        let total = |at: usize| -> f64 { partials.iter().skip(at).step_by(len).sum() };
+        let columns = |order: usize| (order * stride..order * stride + n_columns).map(total);
+        Ok((0..orders.len()).flat_map(columns).collect())
     }
 
     /// `d^1/2`, by which a row leaves the scaled space.
@@ -236,111 +234,6 @@ impl Operator {
     /// Runs several steps in the thread pool, which is entered once.
     pub(super) fn in_pool<R: Send>(&self, work: impl FnOnce() -> R + Send) -> R {
         in_pool(self.by_cost.len() > 2, work)
-    }
-}
-
-/// `out = α ⊙ (D^-1 A) x + Σ w ⊙ y`, in the scaled space of [`Operator`].
-#[derive(Debug, Clone)]
-pub struct Step<'a> {
-    product: Coefficients<'a>,
-    signals: &'a Signals,
-    terms: Vec<(Coefficients<'a>, &'a Signals)>,
-}
-
-impl<'a> Step<'a> {
-    /// `α ⊙ Â x`.
-    #[must_use]
-    pub fn product(alpha: impl Into<Coefficients<'a>>, signals: &'a Signals) -> Self {
-        Self { product: alpha.into(), signals, terms: Vec::new() }
-    }
-
-    /// Adds `w ⊙ y`: the signals themselves, the step before, the source of Clenshaw's rule.
-    #[must_use]
-    pub fn plus(mut self, weights: impl Into<Coefficients<'a>>, signals: &'a Signals) -> Self {
-        self.terms.push((weights.into(), signals));
-        self
-    }
-}
-
-/// The factor of each column.
-#[derive(Debug, Clone, Copy)]
-pub enum Coefficients<'a> {
-    /// The same for all.
-    Same(f32),
-    /// One a column.
-    PerColumn(&'a [f32]),
-}
-
-impl Coefficients<'_> {
-    /// One a column, zero for the padding.
-    fn padded(&self, n_columns: usize, stride: usize) -> Result<Vec<f32>> {
-        let mut padded = vec![0.0; stride];
-        match *self {
-            Self::Same(value) => padded[..n_columns].fill(value),
-            Self::PerColumn(values) => {
-                check_len("coefficients", values.len(), 1, n_columns)?;
-                padded[..n_columns].copy_from_slice(values);
-            }
-        }
-        Ok(padded)
-    }
-}
-
-impl From<f32> for Coefficients<'_> {
-    fn from(value: f32) -> Self {
-        Self::Same(value)
-    }
-}
-
-impl<'a> From<&'a [f32]> for Coefficients<'a> {
-    fn from(values: &'a [f32]) -> Self {
-        Self::PerColumn(values)
-    }
-}
-
-/// Compressed rows.
-struct Rows {
-    offsets: Vec<u32>,
-    neighbours: Vec<u32>,
-}
-
-impl Rows {
-    /// The rows of a graph, each node its own neighbour once where asked for.
-    fn of(graph: &Adjacency, self_loops: SelfLoops) -> Result<Self> {
-        if graph.n_entries() + graph.n_nodes() >= u32::MAX as usize {
-            let problem = "more entries than 32-bit offsets can count";
-            return Err(Error::Graph { part: "graph".into(), problem: problem.into() });
-        }
-        let mut rows = Self { offsets: vec![0], neighbours: Vec::new() };
-        for node in 0..graph.n_nodes() {
-            let row = graph.neighbours_of(node);
-            let before = row.partition_point(|&neighbour| (neighbour as usize) < node);
-            let (before, mut after) = row.split_at(before);
-            rows.neighbours.extend_from_slice(before);
-            if self_loops == SelfLoops::With {
-                rows.neighbours.push(node as u32);
-                after = after.strip_prefix(&[node as u32]).unwrap_or(after);
-            }
-            rows.neighbours.extend_from_slice(after);
-            rows.offsets.push(rows.neighbours.len() as u32);
-        }
-        Ok(rows)
-    }
-
-    fn len(&self, row_idx: usize) -> usize {
-        (self.offsets[row_idx + 1] - self.offsets[row_idx]) as usize
-    }
-
-    fn reordered(&self, order: &[u32]) -> Self {
-        let mut rows = Self { offsets: vec![0], neighbours: Vec::new() };
-        rows.neighbours.reserve_exact(self.neighbours.len());
-        for &row_idx in order {
-            let row = row_idx as usize;
-            let range = self.offsets[row] as usize..self.offsets[row + 1] as usize;
-            rows.neighbours.extend_from_slice(&self.neighbours[range]);
-            rows.offsets.push(rows.neighbours.len() as u32);
-        }
-        rows
     }
 }
 

@@ -2,7 +2,7 @@
 //! the same bits for every instruction set, number of threads and neighbouring column.
 
 use super::*;
-use crate::graph::Adjacency;
+use crate::graph::{Adjacency, SelfLoops};
 use common::testing::assert_nmse;
 use proptest::prelude::*;
 use rand::{RngExt, SeedableRng};
@@ -51,25 +51,13 @@ fn graphs() -> Vec<Adjacency> {
 /// The one list of widths: one column, tails, whole vectors, one panel, several panels.
 const WIDTHS: [usize; 9] = [1, 5, 8, 9, 16, 24, 50, 64, 130];
 
-/// `Â` times row-major columns, in double precision, by the definition.
+/// `Â` times row-major columns, in double precision, by the explicit matrix.
 fn dense_product(graph: &Adjacency, loops: SelfLoops, x: &[f64], n_columns: usize) -> Vec<f64> {
-    let n_nodes = graph.n_nodes();
-    let neighbours = |node: usize| {
-        let mut row = graph.neighbours_of(node).to_vec();
-        if loops == SelfLoops::With && !row.contains(&(node as u32)) {
-            row.push(node as u32);
-        }
-        row
-    };
-    let root: Vec<f64> =
-        (0..n_nodes).map(|node| (neighbours(node).len().max(1) as f64).sqrt()).collect();
     let mut product = vec![0.0; x.len()];
-    for node in 0..n_nodes {
-        for neighbour in neighbours(node) {
-            let neighbour = neighbour as usize;
+    for (node, row) in graph.normalized(loops).outer_iterator().enumerate() {
+        for (neighbour, value) in row.iter() {
             for column in 0..n_columns {
-                product[node * n_columns + column] +=
-                    x[neighbour * n_columns + column] / (root[node] * root[neighbour]);
+                product[node * n_columns + column] += value * x[neighbour * n_columns + column];
             }
         }
     }
@@ -78,7 +66,7 @@ fn dense_product(graph: &Adjacency, loops: SelfLoops, x: &[f64], n_columns: usiz
 
 /// `T_0 Z … T_K Z` in double precision.
 fn dense_basis(graph: &Adjacency, z: &[f32], n_columns: usize, order: usize) -> Vec<Vec<f64>> {
-    let product = |x: &[f64]| dense_product(graph, SelfLoops::Without, x, n_columns);
+    let product = |x: &[f64]| dense_product(graph, SelfLoops::AsGiven, x, n_columns);
     let mut basis: Vec<Vec<f64>> = vec![z.iter().map(|&z| f64::from(z)).collect()];
     for k in 1..=order {
         let mut next = product(&basis[k - 1]);
@@ -97,7 +85,7 @@ fn to_f32(values: &[f64]) -> Vec<f32> {
 }
 
 fn engine(graph: &Adjacency, order: usize) -> Chebyshev {
-    Chebyshev::new(Arc::new(Operator::new(graph, SelfLoops::Without).unwrap()), order)
+    Chebyshev::new(Arc::new(Operator::new(graph, SelfLoops::AsGiven).unwrap()), order)
 }
 
 /// All that the engine computes: output, evaluation, both gradients.
@@ -123,7 +111,7 @@ fn with_threads<R: Send>(n_threads: usize, work: impl FnOnce() -> R + Send) -> R
 #[test]
 fn a_product_is_the_matrix() {
     for graph in graphs() {
-        for loops in [SelfLoops::Without, SelfLoops::With] {
+        for loops in [SelfLoops::AsGiven, SelfLoops::Added] {
             let operator = Operator::new(&graph, loops).unwrap();
             let n_columns = 5;
             let x = numbers(graph.n_nodes() * n_columns, 1);
@@ -156,7 +144,7 @@ fn a_step_has_the_same_bits_for_every_kernel() {
             let results: Vec<Signals> = Kernel::available()
                 .into_iter()
                 .map(|kernel| {
-                    let loops = SelfLoops::Without;
+                    let loops = SelfLoops::AsGiven;
                     let operator = Operator::with_kernel(&graph, loops, kernel).unwrap();
                     let mut out = shape(5);
                     operator.step(&step, &mut out).unwrap();
@@ -182,7 +170,7 @@ fn a_filter_has_the_same_bits_for_every_kernel() {
         let results: Vec<_> = Kernel::available()
             .into_iter()
             .map(|kernel| {
-                let operator = Operator::with_kernel(&graph, SelfLoops::Without, kernel).unwrap();
+                let operator = Operator::with_kernel(&graph, SelfLoops::AsGiven, kernel).unwrap();
                 everything(&Chebyshev::new(Arc::new(operator), 5), &z, &weights, &dy)
             })
             .collect();

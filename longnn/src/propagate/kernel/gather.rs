@@ -8,7 +8,7 @@
 //! a tree, a constant stride and prefetching 8 or 16 neighbours ahead gain nothing where the signals
 //! fit the second or third cache, as all nine graphs' do, so none of them is here.
 
-use super::{RowLoop, Vector};
+use super::{PANEL, RowLoop, Vector};
 use std::ops::Range;
 
 /// An index of a row: 16 bits where they suffice, because the indices are all that a product over an
@@ -50,6 +50,14 @@ impl Weights for Ones {
     unsafe fn weigh<V: Vector>(self, _: usize, from: *const f32) -> V {
         // SAFETY: the caller's promise.
         unsafe { V::load(from) }
+    }
+}
+
+impl Weights for &[f32] {
+    #[inline(always)]
+    unsafe fn weigh<V: Vector>(self, position: usize, from: *const f32) -> V {
+        // SAFETY: the caller's promise; there is a value for every entry.
+        unsafe { V::splat(*self.get_unchecked(position)).mul(V::load(from)) }
     }
 }
 
@@ -168,6 +176,38 @@ impl<I: RowIndex> RowLoop for StepRows<'_, I> {
                     value.store(out.add(block * V::WIDTH));
                 }
             }
+        }
+    }
+}
+
+/// `out_i = Σ_j x_ij W_j`: rows of a sparse matrix times a dense one.
+pub(crate) struct ProductRows<'a, I> {
+    pub(crate) gather: Gather<'a, I, &'a [f32]>,
+    pub(crate) rows: Range<usize>,
+    /// The part of the output that holds `rows`, `n_columns` values each.
+    pub(crate) out: &'a mut [f32],
+    pub(crate) n_columns: usize,
+}
+
+impl<I: RowIndex> RowLoop for ProductRows<'_, I> {
+    #[inline(always)]
+    unsafe fn run<V: Vector, const N: usize>(&mut self, first: usize) {
+        let width = (N * V::WIDTH).min(self.n_columns.saturating_sub(first));
+        if width == 0 {
+            return;
+        }
+        let outputs = self.out.chunks_exact_mut(self.n_columns);
+        for (row_idx, out) in self.rows.clone().zip(outputs) {
+            let mut padded = [0.0; PANEL];
+            // SAFETY: the rows are the gather's, a panel has room for the registers, and the
+            // channels are the caller's promise.
+            unsafe {
+                let sum = self.gather.sum::<V, N>(row_idx, first);
+                for (block, sum) in sum.into_iter().enumerate() {
+                    sum.store(padded.as_mut_ptr().add(block * V::WIDTH));
+                }
+            }
+            out[first..first + width].copy_from_slice(&padded[..width]);
         }
     }
 }

@@ -15,7 +15,8 @@ mod vector;
 use common::device::CpuFeatures;
 #[cfg(target_arch = "x86_64")]
 use std::arch::x86_64::{__m256, __m512};
-use vector::{Portable, Vector};
+use vector::Portable;
+pub(super) use vector::Vector;
 
 /// Channels that are kept in registers: eight of AVX2's sixteen, four of AVX-512's thirty-two.
 const PANEL: usize = 64;
