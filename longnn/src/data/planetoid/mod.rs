@@ -8,8 +8,8 @@
 //! | `ind.NAME.graph` | the neighbours of every node |
 //! | `ind.NAME.test.index` | the test nodes, one a line |
 //!
-//! All but the last are Python pickles, programs by nature: [`pickle`] runs none of them and knows
-//! only the few classes that occur here. As in the usual loaders, self loops are dropped, the 500
+//! All but the last are Python pickles, programs by nature: the reader runs none of them and
+//! knows only the few classes that occur here. As in the usual loaders, self loops are dropped, the 500
 //! nodes after the training nodes are for validation, and a node between the test nodes that has no
 //! record (15 of CiteSeer) gets no features and class 0.
 
