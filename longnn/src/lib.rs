@@ -5,11 +5,13 @@
 //! - [`data`]: graphs from files, graphs made up, splits
 //! - [`propagate`]: sparse products over a graph, the engine of all polynomial filters
 //! - [`basis`]: polynomial bases as changes of basis from Chebyshev's, learnable exponents
+//! - [`filter`]: filters from parameters and back, their norm, density of spectra, closed-form fits
 //! - [`error`]: what can go wrong
 
 pub mod basis;
 pub mod data;
 pub mod error;
+pub mod filter;
 pub mod graph;
 pub mod propagate;
 

@@ -61,6 +61,12 @@ impl Matrix {
         &self.values
     }
 
+    /// All values to change, row after row.
+    #[must_use]
+    pub fn as_mut_slice(&mut self) -> &mut [f64] {
+        &mut self.values
+    }
+
     /// One row.
     #[must_use]
     pub fn row(&self, row: usize) -> &[f64] {

@@ -16,7 +16,7 @@ mod change_of_basis;
 mod double_double;
 mod exponent_map;
 #[cfg(test)]
-mod golden;
+pub(crate) mod golden;
 mod jacobi;
 mod matrix;
 mod recurrence;
