@@ -6,6 +6,7 @@
 //! - [`propagate`]: sparse products over a graph, the engine of all polynomial filters
 //! - [`basis`]: polynomial bases as changes of basis from Chebyshev's, learnable exponents
 //! - [`filter`]: filters from parameters and back, their norm, density of spectra, closed-form fits
+//! - [`plot`]: learned filters over the density of the graph's frequencies
 //! - [`error`]: what can go wrong
 
 pub mod basis;
@@ -13,6 +14,7 @@ pub mod data;
 pub mod error;
 pub mod filter;
 pub mod graph;
+pub mod plot;
 pub mod propagate;
 
 pub use error::{Error, Result};
