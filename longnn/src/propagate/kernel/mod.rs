@@ -15,6 +15,7 @@ mod vector;
 use common::device::CpuFeatures;
 #[cfg(target_arch = "x86_64")]
 use std::arch::x86_64::{__m256, __m512};
+use std::sync::LazyLock;
 use vector::Portable;
 pub(super) use vector::Vector;
 
@@ -36,21 +37,24 @@ impl Kernel {
     /// The widest that this processor has.
     #[must_use]
     pub fn best() -> Self {
-        *Self::available().last().expect("plain Rust is always available")
+        let kernels = [Self::Avx512, Self::Avx2];
+        kernels.into_iter().find(|kernel| kernel.is_here()).unwrap_or(Self::Portable)
     }
 
     /// All that this processor has, the widest last.
     #[must_use]
     pub fn available() -> Vec<Self> {
-        let features = CpuFeatures::detect();
-        [
-            (Self::Portable, true),
-            (Self::Avx2, features.avx2),
-            (Self::Avx512, features.avx2 && features.avx512f),
-        ]
-        .into_iter()
-        .filter_map(|(kernel, present)| present.then_some(kernel))
-        .collect()
+        [Self::Portable, Self::Avx2, Self::Avx512].into_iter().filter(|of| of.is_here()).collect()
+    }
+
+    fn is_here(self) -> bool {
+        /// Asked once: a step over a small graph takes less than the questions.
+        static FEATURES: LazyLock<CpuFeatures> = LazyLock::new(CpuFeatures::detect);
+        match self {
+            Self::Portable => true,
+            Self::Avx2 => FEATURES.avx2,
+            Self::Avx512 => FEATURES.avx2 && FEATURES.avx512f,
+        }
     }
 
     /// Runs `rows` over all channels of rows of `stride` values, a multiple of 8 up to 8 and of 16
@@ -60,7 +64,7 @@ impl Kernel {
     /// If the processor lacks the instructions.
     pub(super) fn run(self, stride: usize, rows: &mut impl RowLoop) {
         assert!(stride == 8 || stride.is_multiple_of(16), "rows are whole vectors");
-        assert!(Self::available().contains(&self), "{self:?} is not available here");
+        assert!(self.is_here(), "{self:?} is not available here");
         for first in (0..stride).step_by(self.panel()) {
             let width = (stride - first).min(self.panel());
             // SAFETY: the processor has the instructions, and the panel lies within the stride.
