@@ -52,7 +52,7 @@ impl Chebyshev {
     /// If the signals aren't `N` rows.
     pub fn basis(&self, signals: &[f32]) -> Result<Basis> {
         let n_columns = columns_of("basis", signals.len(), self.operator.n_nodes())?;
-        self.operator.in_pool(|| {
+        self.operator.in_pool(n_columns, || {
             let mut first = self.take(n_columns);
             self.operator.enter(signals, &mut first)?;
             let mut orders = vec![first];
@@ -84,13 +84,20 @@ impl Chebyshev {
         let weights = Signals::from_rows(self.order + 1, n_columns, weights)?;
         let orders: Vec<&[f32]> = basis.orders.iter().map(|order| order.padded()).collect();
         let (stride, row_scale) = (weights.stride(), self.operator.root_degrees());
-        self.operator.in_pool(|| {
-            for_each_task(self.operator.by_rows(), n_columns, out, &|rows, out: &mut [f32]| {
-                let (orders, weights) = (&orders, weights.padded());
-                let mut rows =
-                    FilterRows { orders, weights, stride, row_scale, rows, out, n_columns };
-                self.operator.kernel().run(stride, &mut rows);
-            });
+        let parallel = self.operator.is_parallel(&basis.orders[0]);
+        self.operator.in_pool(n_columns, || {
+            for_each_task(
+                parallel,
+                self.operator.by_rows(),
+                n_columns,
+                out,
+                &|rows, out: &mut [f32]| {
+                    let (orders, weights) = (&orders, weights.padded());
+                    let mut rows =
+                        FilterRows { orders, weights, stride, row_scale, rows, out, n_columns };
+                    self.operator.kernel().run(stride, &mut rows);
+                },
+            );
         });
         Ok(())
     }
@@ -111,7 +118,7 @@ impl Chebyshev {
         let n_columns = self.check_basis(basis)?;
         check_len("gradients: weights", weights.len(), self.order + 1, n_columns)?;
         check_len("gradients", output_gradient.len(), self.operator.n_nodes(), n_columns)?;
-        self.operator.in_pool(|| {
+        self.operator.in_pool(n_columns, || {
             let mut entered = self.take(n_columns);
             self.operator.enter(output_gradient, &mut entered)?;
             self.clenshaw(&entered, weights, signal_gradient)?;
@@ -128,7 +135,7 @@ impl Chebyshev {
     pub fn filter(&self, signals: &[f32], weights: &[f32], out: &mut [f32]) -> Result<()> {
         let n_columns = columns_of("filter", signals.len(), self.operator.n_nodes())?;
         check_len("filter: weights", weights.len(), self.order + 1, n_columns)?;
-        self.operator.in_pool(|| {
+        self.operator.in_pool(n_columns, || {
             let mut entered = self.take(n_columns);
             self.operator.enter(signals, &mut entered)?;
             self.clenshaw(&entered, weights, out)

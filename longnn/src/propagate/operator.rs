@@ -10,7 +10,7 @@ use super::kernel::columns::DotRows;
 use super::kernel::gather::{Addend, Gather, Ones, RowIndex, StepRows};
 use super::parallel::{Bounds, for_each_task, in_pool, split_by_cost, split_evenly};
 use super::rows::{Neighbours, Rows};
-use super::signals::{check_len, columns_of};
+use super::signals::{check_len, columns_of, stride_of};
 use super::{Pool, Signals, Step};
 use crate::Result;
 use crate::graph::{Adjacency, SelfLoops};
@@ -20,6 +20,9 @@ use std::sync::Arc;
 const ROW_COST: u64 = 4;
 /// Entries that a task has at least: some microseconds, so that handing it over pays.
 const MIN_TASK_COST: u64 = 4096;
+/// Cost of a pass, times the values of a row, below which one thread is faster than two: on Cora, seven
+/// classes wide, a pass takes 10 µs, and a second thread made training steps half as slow again.
+const MIN_PARALLEL_COST: u64 = 300_000;
 /// Rows of a task where all rows cost the same.
 const ROWS_PER_TASK: usize = 1024;
 
@@ -104,13 +107,19 @@ impl Operator {
         let n_columns = out.n_columns();
         out.check_shape("enter", self.n_nodes(), n_columns)?;
         check_len("enter", rows.len(), self.n_nodes(), n_columns)?;
-        let stride = out.stride();
-        for_each_task(&self.by_rows, stride, out.padded_mut(), &|nodes, out: &mut [f32]| {
-            for (node, out) in nodes.zip(out.chunks_exact_mut(stride)) {
-                let row = &rows[node * n_columns..][..n_columns];
-                scale(row, self.inverse_root_degree[node], &mut out[..n_columns]);
-            }
-        });
+        let (stride, parallel) = (out.stride(), self.is_parallel(out));
+        for_each_task(
+            parallel,
+            &self.by_rows,
+            stride,
+            out.padded_mut(),
+            &|nodes, out: &mut [f32]| {
+                for (node, out) in nodes.zip(out.chunks_exact_mut(stride)) {
+                    let row = &rows[node * n_columns..][..n_columns];
+                    scale(row, self.inverse_root_degree[node], &mut out[..n_columns]);
+                }
+            },
+        );
         Ok(())
     }
 
@@ -122,7 +131,8 @@ impl Operator {
         let n_columns = signals.n_columns();
         signals.check_shape("leave", self.n_nodes(), n_columns)?;
         check_len("leave", rows.len(), self.n_nodes(), n_columns)?;
-        for_each_task(&self.by_rows, n_columns, rows, &|nodes, rows: &mut [f32]| {
+        let parallel = self.is_parallel(signals);
+        for_each_task(parallel, &self.by_rows, n_columns, rows, &|nodes, rows: &mut [f32]| {
             for (node, row) in nodes.zip(rows.chunks_exact_mut(n_columns.max(1))) {
                 scale(signals.row(node), self.root_degree[node], row);
             }
@@ -165,16 +175,22 @@ impl Operator {
         addends: &[Addend<'_>],
         out: &mut Signals,
     ) {
-        let stride = out.stride();
+        let (stride, parallel) = (out.stride(), self.is_parallel(out));
         // SAFETY: the constructor takes offsets and neighbours from an `Adjacency`, whose columns are
         // nodes; `step` has checked that the signals have a row for each.
         let gather =
             unsafe { Gather::new(&self.offsets, neighbours, Ones, signals.padded(), stride) };
         let (order, row_scale) = (&self.order[..], &self.inverse_degree[..]);
-        for_each_task(&self.by_cost, stride, out.padded_mut(), &|rows, out: &mut [f32]| {
-            let mut rows = StepRows { gather, order, row_scale, product, addends, rows, out };
-            self.kernel.run(stride, &mut rows);
-        });
+        for_each_task(
+            parallel,
+            &self.by_cost,
+            stride,
+            out.padded_mut(),
+            &|rows, out: &mut [f32]| {
+                let mut rows = StepRows { gather, order, row_scale, product, addends, rows, out };
+                self.kernel.run(stride, &mut rows);
+            },
+        );
     }
 
     /// `out = Â · rows` for `N` rows without padding, and so its own gradient.
@@ -185,7 +201,7 @@ impl Operator {
         let n_columns = columns_of("apply", rows.len(), self.n_nodes())?;
         let mut signals = pool.take(self.n_nodes(), n_columns);
         let mut products = pool.take(self.n_nodes(), n_columns);
-        self.in_pool(|| {
+        self.in_pool(n_columns, || {
             self.enter(rows, &mut signals)?;
             self.step(&Step::product(1.0, &signals), &mut products)?;
             self.leave(&products, out)
@@ -205,8 +221,9 @@ impl Operator {
         let orders: Vec<&[f32]> = orders.iter().map(|of_order| of_order.padded()).collect();
         let len = orders.len() * stride;
         let mut partials = vec![0.0; (self.by_rows.len() - 1) * len];
+        let parallel = self.is_parallel(signals);
         let tasks: Bounds = (0..self.by_rows.len()).collect();
-        for_each_task(&tasks, len, &mut partials, &|tasks, sums: &mut [f64]| {
+        for_each_task(parallel, &tasks, len, &mut partials, &|tasks, sums: &mut [f64]| {
             let rows = self.by_rows[tasks.start]..self.by_rows[tasks.end];
             let (orders, signals, row_weight) = (&orders, signals.padded(), &self.degree);
             let mut dots = DotRows { orders, signals, stride, row_weight, rows, sums };
@@ -231,9 +248,19 @@ impl Operator {
         self.kernel
     }
 
-    /// Runs several steps in the thread pool, which is entered once.
-    pub(super) fn in_pool<R: Send>(&self, work: impl FnOnce() -> R + Send) -> R {
-        in_pool(self.by_cost.len() > 2, work)
+    /// Whether threads are worth waking for one pass over `signals`.
+    pub(super) fn is_parallel(&self, signals: &Signals) -> bool {
+        self.is_worth_threads(signals.stride())
+    }
+
+    fn is_worth_threads(&self, stride: usize) -> bool {
+        let cost = self.n_entries() as u64 + ROW_COST * self.n_nodes() as u64;
+        cost * stride as u64 >= MIN_PARALLEL_COST
+    }
+
+    /// Runs several steps over `n_columns` in the thread pool, which is entered once.
+    pub(super) fn in_pool<R: Send>(&self, n_columns: usize, work: impl FnOnce() -> R + Send) -> R {
+        in_pool(self.is_worth_threads(stride_of(n_columns)), work)
     }
 }
 

@@ -39,8 +39,9 @@ pub(super) fn split_evenly(n_rows: usize, rows_per_task: usize) -> Bounds {
 }
 
 /// Calls `task` with the rows of every task and their part of `out`, which has `row_len` values a
-/// row. One task alone runs on the calling thread.
+/// row; on the calling thread alone where it isn't worth `parallel`.
 pub(super) fn for_each_task<T: Send>(
+    parallel: bool,
     bounds: &[usize],
     row_len: usize,
     out: &mut [T],
@@ -51,10 +52,16 @@ pub(super) fn for_each_task<T: Send>(
     }
     let middle = bounds.len() / 2;
     let (head, tail) = out.split_at_mut((bounds[middle] - bounds[0]) * row_len);
-    rayon::join(
-        || for_each_task(&bounds[..=middle], row_len, head, task),
-        || for_each_task(&bounds[middle..], row_len, tail, task),
-    );
+    let (before, after) = (&bounds[..=middle], &bounds[middle..]);
+    if parallel {
+        rayon::join(
+            || for_each_task(parallel, before, row_len, head, task),
+            || for_each_task(parallel, after, row_len, tail, task),
+        );
+    } else {
+        for_each_task(parallel, before, row_len, head, task);
+        for_each_task(parallel, after, row_len, tail, task);
+    }
 }
 
 /// Runs `work` inside the thread pool when it is worth `parallel`: entering it once is cheaper than
@@ -91,7 +98,7 @@ mod tests {
             let before = |row_idx: usize| costs[..row_idx].iter().sum();
             for bounds in [split_by_cost(n_rows, min_cost, before), split_evenly(n_rows, 7)] {
                 let mut visits = vec![0usize; n_rows * row_len];
-                for_each_task(&bounds, row_len, &mut visits, &|rows, out: &mut [usize]| {
+                for_each_task(row_len > 1, &bounds, row_len, &mut visits, &|rows, out: &mut [usize]| {
                     assert_eq!(out.len(), rows.len() * row_len);
                     for (row, row_idx) in out.chunks_exact_mut(row_len).zip(rows) {
                         row.fill(row_idx + 1);

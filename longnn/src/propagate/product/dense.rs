@@ -43,7 +43,7 @@ impl DenseProduct {
     ) {
         let n_features = self.features.n_features();
         let tasks = split_evenly(self.features.n_nodes(), BLOCK_ROWS);
-        for_each_task(&tasks, n_outputs, out, &|rows, out: &mut [f32]| {
+        for_each_task(true, &tasks, n_outputs, out, &|rows, out: &mut [f32]| {
             let block = self.block(rows.clone(), 0..n_features, dropout);
             let (values, stride) = block.view();
             let left = Factor { values, row_stride: stride, column_stride: 1 };
@@ -63,7 +63,7 @@ impl DenseProduct {
         out.fill(0.0);
         let tasks = split_evenly(self.features.n_features(), BLOCK_FEATURES);
         let blocks = split_evenly(self.features.n_nodes(), BLOCK_ROWS);
-        for_each_task(&tasks, n_outputs, out, &|columns, out: &mut [f32]| {
+        for_each_task(true, &tasks, n_outputs, out, &|columns, out: &mut [f32]| {
             for rows in blocks.windows(2).map(|block| block[0]..block[1]) {
                 let block = self.block(rows.clone(), columns.clone(), dropout);
                 let (values, stride) = block.view();

@@ -81,11 +81,17 @@ impl SparseProduct {
             let masked = dropout.map(|dropout| self.masked(dropout));
             let by_rows = masked.as_ref().map_or(&self.values[..], |masked| masked.row(0));
             let mut values = self.pool.take(1, by_rows.len());
-            for_each_task(&self.copies, 1, values.row_mut(0), &|range, values: &mut [f32]| {
-                for (value, &place) in values.iter_mut().zip(&self.places[range]) {
-                    *value = by_rows[place as usize];
-                }
-            });
+            for_each_task(
+                true,
+                &self.copies,
+                1,
+                values.row_mut(0),
+                &|range, values: &mut [f32]| {
+                    for (value, &place) in values.iter_mut().zip(&self.places[range]) {
+                        *value = by_rows[place as usize];
+                    }
+                },
+            );
             let n_nodes = self.by_rows.n_rows();
             self.by_columns.multiply(values.row(0), gradient, n_nodes, n_outputs, out)
         })
@@ -94,7 +100,7 @@ impl SparseProduct {
     /// The values by rows, some of them dropped, the others scaled.
     fn masked(&self, dropout: Dropout) -> Pooled {
         let mut masked = self.pool.take(1, self.values.len());
-        for_each_task(&self.copies, 1, masked.row_mut(0), &|range, masked: &mut [f32]| {
+        for_each_task(true, &self.copies, 1, masked.row_mut(0), &|range, masked: &mut [f32]| {
             // There are fewer values than 32-bit offsets can count.
             dropout.apply(0, range.start as u32, &self.values[range], masked);
         });
@@ -134,7 +140,7 @@ impl Compressed {
         // them; the operand has a row for every index, and every index a value.
         let gather = unsafe { Gather::new(&self.offsets, &self.indices, values, operand, stride) };
         let kernel = Kernel::best();
-        for_each_task(&self.tasks, n_columns, out, &|rows, out: &mut [f32]| {
+        for_each_task(true, &self.tasks, n_columns, out, &|rows, out: &mut [f32]| {
             kernel.run(stride, &mut ProductRows { gather, rows, out, n_columns });
         });
         Ok(())
