@@ -3,7 +3,9 @@
 //! Data goes to stdout, everything for people to stderr.
 
 mod datasets;
+mod options;
 mod source;
+mod train;
 
 use clap::{Parser, Subcommand};
 use common::command::BadInput;
@@ -19,8 +21,9 @@ Graphs are called by name (see longnn datasets), or by path:
   FOLDER                your own: edges.csv (two ids a line) and nodes.csv (a header with label;
                         id, split and features as you like), or Planetoid's ind.NAME.*
 
-Example:
-  longnn datasets cora texas")]
+Examples:
+  longnn datasets cora texas
+  longnn train cora --model lon --seeds 10")]
 pub struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -29,6 +32,7 @@ pub struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     Datasets(datasets::Datasets),
+    Train(train::Train),
 }
 
 impl Cli {
@@ -36,6 +40,7 @@ impl Cli {
     pub fn run(self) -> anyhow::Result<()> {
         let result = match self.command {
             Command::Datasets(command) => command.run(),
+            Command::Train(command) => command.run(),
         };
         result.map_err(mark_bad_input)
     }

@@ -108,6 +108,12 @@ impl Parametrization {
         self.degree
     }
 
+    /// The basis.
+    #[must_use]
+    pub fn basis(&self) -> Basis {
+        self.basis
+    }
+
     /// The number of channels `C`.
     #[must_use]
     pub fn n_channels(&self) -> usize {

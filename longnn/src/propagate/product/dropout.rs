@@ -46,6 +46,42 @@ impl Dropout {
     }
 }
 
+impl Dropout {
+    /// The factor of what is kept, `1 / (1 - p)`.
+    #[must_use]
+    pub fn scale(self) -> f32 {
+        self.scale
+    }
+
+    /// `values = mask ⊙ values / (1 - p)` for the mask's whole `row`.
+    pub fn apply_in_place(self, row: u32, values: &mut [f32]) {
+        let keys = [self.keys[0], mix32(row ^ self.keys[1])];
+        Kernel::best().run(8, &mut MaskInPlace { dropout: Self { keys, ..self }, values });
+    }
+
+    /// Whether the value with this place in the keyed row is dropped.
+    #[inline(always)]
+    fn drops(self, place: u32) -> bool {
+        mix32(mix32(place ^ self.keys[0]) ^ self.keys[1]) < self.threshold
+    }
+}
+
+/// The mask of a row, over the row itself.
+struct MaskInPlace<'a> {
+    dropout: Dropout,
+    values: &'a mut [f32],
+}
+
+impl RowLoop for MaskInPlace<'_> {
+    #[inline(always)]
+    unsafe fn run<V: Vector, const N: usize>(&mut self, _: usize) {
+        let dropout = self.dropout;
+        for (place, value) in self.values.iter_mut().enumerate() {
+            *value = if dropout.drops(place as u32) { 0.0 } else { *value * dropout.scale };
+        }
+    }
+}
+
 /// The mask of consecutive places.
 struct Mask<'a> {
     dropout: Dropout,
@@ -58,11 +94,10 @@ impl RowLoop for Mask<'_> {
     /// Written so that the compiler vectorises it with the instructions it is compiled for.
     #[inline(always)]
     unsafe fn run<V: Vector, const N: usize>(&mut self, _: usize) {
-        let Dropout { threshold, scale, keys } = self.dropout;
+        let dropout = self.dropout;
         for (place, (&value, out)) in self.values.iter().zip(&mut *self.out).enumerate() {
             let counter = self.first.wrapping_add(place as u32);
-            let draw = mix32(mix32(counter ^ keys[0]) ^ keys[1]);
-            *out = if draw < threshold { 0.0 } else { value * scale };
+            *out = if dropout.drops(counter) { 0.0 } else { value * dropout.scale };
         }
     }
 }
@@ -138,6 +173,9 @@ mod tests {
         dropout.apply(5, 0, &values, &mut whole);
         dropout.apply(5, 41, &values[41..], &mut part);
         assert_eq!(whole[41..], part);
+        let mut in_place = values.clone();
+        dropout.apply_in_place(5, &mut in_place);
+        assert_eq!(whole, in_place[..]);
         let scale = (1.0 / (1.0 - 0.3_f64)) as f32;
         assert!(whole.iter().zip(&values).all(|(&out, &value)| out == 0.0 || out == value * scale));
     }

@@ -1,0 +1,178 @@
+//! Epochs of many runs at once: their signals stand side by side, and one sparse product serves all.
+//!
+//! A sparse product is bound by reading the graph, so ten seeds cost far less than ten times one. A
+//! run has the same bits alone or beside others: every operation on the joint matrix treats columns
+//! independently, and everything else is the run's own.
+
+use super::checkpoint::Checkpoints;
+use super::outcome::Outcome;
+use super::protocol::Protocol;
+use super::run::{Job, Run};
+use crate::Result;
+use crate::autodiff::cross_entropy::CrossEntropy;
+use crate::autodiff::filter::ChebyshevFilter;
+use crate::autodiff::function::{call1, call2};
+use crate::model::{Architecture, Parameters, Problem};
+use burn::module::Module;
+use burn::tensor::Tensor;
+use rayon::prelude::*;
+use std::sync::Arc;
+use std::time::Instant;
+
+/// Watches training.
+pub trait Observer {
+    /// An epoch of all runs under way has ended.
+    fn epoch(&mut self, status: &Status);
+}
+
+/// Nobody watches.
+#[derive(Debug, Clone, Copy)]
+pub struct Silent;
+
+impl Observer for Silent {
+    fn epoch(&mut self, _: &Status) {}
+}
+
+/// How training stands after an epoch.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Status {
+    /// Epochs so far of the run that has most.
+    pub epochs: usize,
+    /// Runs still under way.
+    pub n_active: usize,
+    /// Runs altogether.
+    pub n_runs: usize,
+    /// Mean training loss of the runs under way.
+    pub loss: f32,
+    /// Mean of the metric on their validation nodes, 0 to 1.
+    pub validation: f64,
+}
+
+/// Trains all jobs, which share graph and model, and returns their outcomes in the jobs' order.
+///
+/// With checkpoints, runs that have one go on from there, and finished ones aren't run again.
+///
+/// # Errors
+/// If a setting is outside its range, a split doesn't fit the graph, or a checkpoint can't be read
+/// or written.
+pub fn train(
+    problem: &Problem,
+    architecture: Architecture,
+    jobs: Vec<Job>,
+    protocol: &Protocol,
+    checkpoints: Option<&Checkpoints>,
+    observer: &mut impl Observer,
+) -> Result<Vec<Outcome>> {
+    let mut runs = Vec::with_capacity(jobs.len());
+    for job in jobs {
+        let run = Run::new(architecture, problem, job)?;
+        runs.push(match checkpoints {
+            Some(checkpoints) => checkpoints.restore(run, protocol)?,
+            None => run,
+        });
+    }
+    let mut group = Group { problem, protocol, runs };
+    while let Some(status) = group.epoch()? {
+        observer.epoch(&status);
+        if let Some(checkpoints) = checkpoints {
+            for run in group.runs.iter().filter(|run| checkpoints.is_due(run)) {
+                checkpoints.save(run, protocol)?;
+            }
+        }
+    }
+    Ok(group.runs.into_iter().map(Run::outcome).collect())
+}
+
+struct Group<'a> {
+    problem: &'a Problem,
+    protocol: &'a Protocol,
+    runs: Vec<Run>,
+}
+
+impl Group<'_> {
+    /// One epoch of all runs under way; `None` where there is none.
+    fn epoch(&mut self) -> Result<Option<Status>> {
+        let n_runs = self.runs.len();
+        let (problem, protocol) = (self.problem, self.protocol);
+        let mut active: Vec<&mut Run> =
+            self.runs.iter_mut().filter(|run| run.end.is_none()).collect();
+        if active.is_empty() {
+            return Ok(None);
+        }
+        let clock = Instant::now();
+        let losses = training_step(problem, &mut active);
+        let measures = evaluate(problem, protocol, &active)?;
+        let epoch_ms = clock.elapsed().as_secs_f64() * 1e3 / active.len() as f64;
+        for ((run, &loss), &(validation, test)) in active.iter_mut().zip(&losses).zip(&measures) {
+            run.observe(loss, validation, test, protocol);
+            run.epoch_ms.push(epoch_ms);
+        }
+        let mean = |sum: f64| sum / active.len() as f64;
+        Ok(Some(Status {
+            epochs: active.iter().map(|run| run.epoch).max().unwrap_or(0),
+            n_active: active.len(),
+            n_runs,
+            loss: mean(losses.iter().map(|&loss| f64::from(loss)).sum()) as f32,
+            validation: mean(measures.iter().map(|(validation, _)| validation).sum()),
+        }))
+    }
+}
+
+/// Forward, backward and a step of each optimiser; returns the losses.
+fn training_step(problem: &Problem, runs: &mut [&mut Run]) -> Vec<f32> {
+    let passes = runs.iter().map(|run| {
+        let signals = run.network.encode(&run.parameters, Some(run.training_noise()));
+        (signals, run.network.filter_weights(&run.parameters))
+    });
+    let scores = filter_side_by_side(runs, passes.collect());
+    let nodes = runs.iter().map(|run| Arc::clone(&run.train_nodes)).collect();
+    let labels = Arc::clone(problem.labels());
+    let losses = call1(CrossEntropy::new(labels, problem.n_classes(), nodes), scores);
+    let values = losses.clone().into_data().try_to_vec().expect("losses are of single precision");
+    let mut gradients = losses.sum().backward();
+    for run in runs {
+        run.step(&mut gradients);
+    }
+    values
+}
+
+/// Validation and test metric of each run.
+fn evaluate(problem: &Problem, protocol: &Protocol, runs: &[&mut Run]) -> Result<Vec<(f64, f64)>> {
+    let passes = runs.iter().map(|run| {
+        let parameters: Parameters = run.parameters.valid();
+        let signals = run.network.encode(&parameters, run.evaluation_noise(protocol.evaluation));
+        (signals, run.network.filter_weights(&parameters))
+    });
+    let scores = filter_side_by_side(runs, passes.collect());
+    let scores: Vec<f32> = scores.into_data().try_to_vec().expect("scores are of single precision");
+    let (graph, n_classes) = (problem.graph(), problem.n_classes());
+    let width = runs.len() * n_classes;
+    let measure = |(place, split): (usize, &crate::graph::Split)| {
+        let own = |row: &[f32]| row[place * n_classes..][..n_classes].to_vec();
+        let scores: Vec<f32> = scores.chunks_exact(width).flat_map(own).collect();
+        let of = |nodes: &[u32]| graph.metric().measure(&scores, graph.labels(), nodes);
+        Ok((of(split.validation())?, of(split.test())?))
+    };
+    let splits: Vec<&crate::graph::Split> = runs.iter().map(|run| &run.job.split).collect();
+    splits.into_par_iter().enumerate().map(measure).collect()
+}
+
+/// The classes' scores of all runs, `N x (S C)`, from each one's signals and filter.
+fn filter_side_by_side(
+    runs: &[&mut Run],
+    passes: Vec<(Tensor<2>, Option<Tensor<2>>)>,
+) -> Tensor<2> {
+    let (signals, weights): (Vec<_>, Vec<_>) = passes.into_iter().unzip();
+    let signals = beside(signals);
+    let weights: Option<Vec<Tensor<2>>> = weights.into_iter().collect();
+    match (weights, runs[0].network.filter_engine()) {
+        (Some(weights), Some(engine)) => {
+            call2(ChebyshevFilter::new(Arc::clone(engine)), signals, beside(weights))
+        }
+        _ => signals,
+    }
+}
+
+fn beside(mut matrices: Vec<Tensor<2>>) -> Tensor<2> {
+    if matrices.len() == 1 { matrices.remove(0) } else { Tensor::cat(matrices, 1) }
+}

@@ -1,0 +1,1 @@
+//! What training promises: the same bits, whatever runs it.
