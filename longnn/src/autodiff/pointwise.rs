@@ -5,6 +5,7 @@
 
 use super::function::{Function, Matrix, MatrixRef};
 use crate::propagate::Dropout;
+use pulp::{Arch, NullaryFnOnce};
 use rayon::prelude::*;
 use std::sync::{Mutex, PoisonError};
 
@@ -34,15 +35,9 @@ impl Function<2> for HiddenLayer {
         let block = BLOCK_ROWS * x.columns;
         let blocks = output.values.par_chunks_mut(block).zip(x.values.par_chunks(block));
         blocks.enumerate().for_each(|(index, (output, x))| {
-            let rows = output.chunks_exact_mut(bias.columns).zip(x.chunks_exact(bias.columns));
-            for (position, (output, x)) in rows.enumerate() {
-                for ((out, x), bias) in output.iter_mut().zip(x).zip(bias.values) {
-                    *out = (x + bias).max(0.0);
-                }
-                if let Some(dropout) = self.dropout {
-                    dropout.apply_in_place((index * BLOCK_ROWS + position) as u32, output);
-                }
-            }
+            let first_row = index * BLOCK_ROWS;
+            let bias = bias.values;
+            Arch::new().dispatch(Activate { dropout: self.dropout, first_row, x, bias, output });
         });
         if training {
             *self.tape.lock().unwrap_or_else(PoisonError::into_inner) = output.values.clone();
@@ -59,13 +54,7 @@ impl Function<2> for HiddenLayer {
         let sums: Vec<Vec<f32>> = blocks
             .map(|(output, gradient)| {
                 let mut sums = vec![0.0; columns];
-                let rows = output.chunks_exact_mut(columns).zip(gradient.chunks_exact(columns));
-                for (output, gradient) in rows {
-                    for ((out, gradient), sum) in output.iter_mut().zip(gradient).zip(&mut sums) {
-                        *out = if *out > 0.0 { gradient * scale } else { 0.0 };
-                        *sum += *out;
-                    }
-                }
+                Arch::new().dispatch(Pass { scale, gradient, output, sums: &mut sums });
                 sums
             })
             .collect();
@@ -79,6 +68,60 @@ impl Function<2> for HiddenLayer {
     }
 }
 
+/// The forward pass of a block of rows, compiled for the widest vectors.
+struct Activate<'a> {
+    dropout: Option<Dropout>,
+    first_row: usize,
+    x: &'a [f32],
+    bias: &'a [f32],
+    output: &'a mut [f32],
+}
+
+impl NullaryFnOnce for Activate<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn call(self) {
+        let columns = self.bias.len();
+        let rows = self.output.chunks_exact_mut(columns).zip(self.x.chunks_exact(columns));
+        for (row, (output, x)) in rows.enumerate() {
+            let sums = output.iter_mut().zip(x).zip(self.bias);
+            match self.dropout.map(|dropout| dropout.of_row((self.first_row + row) as u32)) {
+                None => sums.for_each(|((out, x), bias)| *out = (x + bias).max(0.0)),
+                Some(mask) => {
+                    for (place, ((out, x), bias)) in sums.enumerate() {
+                        *out = mask.kept(place as u32, (x + bias).max(0.0));
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// The backward pass of a block of rows: the output becomes the gradient of `x`.
+struct Pass<'a> {
+    scale: f32,
+    gradient: &'a [f32],
+    output: &'a mut [f32],
+    sums: &'a mut [f32],
+}
+
+impl NullaryFnOnce for Pass<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn call(self) {
+        let columns = self.sums.len();
+        let rows = self.output.chunks_exact_mut(columns).zip(self.gradient.chunks_exact(columns));
+        for (output, gradient) in rows {
+            for ((out, gradient), sum) in output.iter_mut().zip(gradient).zip(&mut *self.sums) {
+                *out = if *out > 0.0 { gradient * self.scale } else { 0.0 };
+                *sum += *out;
+            }
+        }
+    }
+}
+
 /// `dropout(x)`.
 #[derive(Debug)]
 pub struct DropoutLayer(pub Dropout);
@@ -88,11 +131,32 @@ impl DropoutLayer {
         let mut output = Matrix { rows: x.rows, columns: x.columns, values: x.values.to_vec() };
         let blocks = output.values.par_chunks_mut(BLOCK_ROWS * x.columns);
         blocks.enumerate().for_each(|(index, block)| {
-            for (position, row) in block.chunks_exact_mut(x.columns).enumerate() {
-                self.0.apply_in_place((index * BLOCK_ROWS + position) as u32, row);
-            }
+            let (first_row, columns) = (index * BLOCK_ROWS, x.columns);
+            Arch::new().dispatch(Drop { dropout: self.0, first_row, columns, values: block });
         });
         output
+    }
+}
+
+/// Dropout of a block of rows.
+struct Drop<'a> {
+    dropout: Dropout,
+    first_row: usize,
+    columns: usize,
+    values: &'a mut [f32],
+}
+
+impl NullaryFnOnce for Drop<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn call(self) {
+        for (row, values) in self.values.chunks_exact_mut(self.columns).enumerate() {
+            let mask = self.dropout.of_row((self.first_row + row) as u32);
+            for (place, value) in values.iter_mut().enumerate() {
+                *value = mask.kept(place as u32, *value);
+            }
+        }
     }
 }
 

@@ -140,7 +140,8 @@ impl Polynomial {
         if self.filter.as_ref().is_some_and(|filter| filter.is_free) {
             parameters.basis = parameters.basis.map(|basis| {
                 basis.map(|exponents| {
-                    Tensor::from_inner(exponents.inner().clamp_min(LEAST_EXPONENT))
+                    let moved = exponents.inner().clamp_min(LEAST_EXPONENT);
+                    Tensor::from_inner(moved).require_grad()
                 })
             });
         }

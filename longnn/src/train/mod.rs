@@ -6,10 +6,13 @@
 //! | [`protocol`](Protocol) | when training stops, and how it is evaluated |
 //! | [`run`](Job) | one seed: its network, optimiser and best epoch |
 //! | [`side_by_side`](train) | the epochs of many runs as one sparse product |
+//! | `joint` | the part of a step in which all runs are one |
 //! | [`outcome`](Outcome) | what a run ends with |
 //! | [`checkpoint`](Checkpoints) | runs that go on bit for bit after an interruption |
 
+mod adam;
 mod checkpoint;
+mod joint;
 mod optimizer;
 mod outcome;
 mod protocol;

@@ -5,18 +5,14 @@
 //! independently, and everything else is the run's own.
 
 use super::checkpoint::Checkpoints;
+use super::joint::{self, Pass};
 use super::outcome::Outcome;
 use super::protocol::Protocol;
 use super::run::{Job, Run};
 use crate::Result;
-use crate::autodiff::cross_entropy::CrossEntropy;
-use crate::autodiff::filter::ChebyshevFilter;
-use crate::autodiff::function::{call1, call2};
 use crate::model::{Architecture, Parameters, Problem};
 use burn::module::Module;
-use burn::tensor::Tensor;
 use rayon::prelude::*;
-use std::sync::Arc;
 use std::time::Instant;
 
 /// Watches training.
@@ -61,8 +57,22 @@ pub fn train(
     jobs: Vec<Job>,
     protocol: &Protocol,
     checkpoints: Option<&Checkpoints>,
-    observer: &mut impl Observer,
+    observer: &mut (impl Observer + Send),
 ) -> Result<Vec<Outcome>> {
+    // Inside the thread pool, which every step would have to enter several times otherwise.
+    let runs = || finished_runs(problem, architecture, jobs, protocol, checkpoints, observer);
+    let (runs, ()) = rayon::join(runs, || ());
+    Ok(runs?.into_iter().map(Run::outcome).collect())
+}
+
+pub(super) fn finished_runs(
+    problem: &Problem,
+    architecture: Architecture,
+    jobs: Vec<Job>,
+    protocol: &Protocol,
+    checkpoints: Option<&Checkpoints>,
+    observer: &mut impl Observer,
+) -> Result<Vec<Run>> {
     let mut runs = Vec::with_capacity(jobs.len());
     for job in jobs {
         let run = Run::new(architecture, problem, job)?;
@@ -80,7 +90,7 @@ pub fn train(
             }
         }
     }
-    Ok(group.runs.into_iter().map(Run::outcome).collect())
+    Ok(group.runs)
 }
 
 struct Group<'a> {
@@ -120,59 +130,41 @@ impl Group<'_> {
 
 /// Forward, backward and a step of each optimiser; returns the losses.
 fn training_step(problem: &Problem, runs: &mut [&mut Run]) -> Vec<f32> {
-    let passes = runs.iter().map(|run| {
-        let signals = run.network.encode(&run.parameters, Some(run.training_noise()));
-        (signals, run.network.filter_weights(&run.parameters))
+    let passes: Vec<Pass> = runs
+        .par_iter()
+        .map(|run| Pass {
+            signals: run.network.encode(&run.parameters, Some(run.training_noise())),
+            weights: run.network.filter_weights(&run.parameters),
+        })
+        .collect();
+    let (losses, gradients) = joint::losses(problem, runs, &passes);
+    runs.par_iter_mut().zip(passes).zip(gradients).for_each(|((run, pass), gradients)| {
+        run.step(&mut pass.backward(gradients));
     });
-    let scores = filter_side_by_side(runs, passes.collect());
-    let nodes = runs.iter().map(|run| Arc::clone(&run.train_nodes)).collect();
-    let labels = Arc::clone(problem.labels());
-    let losses = call1(CrossEntropy::new(labels, problem.n_classes(), nodes), scores);
-    let values = losses.clone().into_data().try_to_vec().expect("losses are of single precision");
-    let mut gradients = losses.sum().backward();
-    for run in runs {
-        run.step(&mut gradients);
-    }
-    values
+    losses
 }
 
 /// Validation and test metric of each run.
 fn evaluate(problem: &Problem, protocol: &Protocol, runs: &[&mut Run]) -> Result<Vec<(f64, f64)>> {
-    let passes = runs.iter().map(|run| {
-        let parameters: Parameters = run.parameters.valid();
-        let signals = run.network.encode(&parameters, run.evaluation_noise(protocol.evaluation));
-        (signals, run.network.filter_weights(&parameters))
-    });
-    let scores = filter_side_by_side(runs, passes.collect());
-    let scores: Vec<f32> = scores.into_data().try_to_vec().expect("scores are of single precision");
+    let passes: Vec<Pass> = runs
+        .par_iter()
+        .map(|run| {
+            let parameters: Parameters = run.parameters.valid();
+            let noise = run.evaluation_noise(protocol.evaluation);
+            Pass {
+                signals: run.network.encode(&parameters, noise),
+                weights: run.network.filter_weights(&parameters),
+            }
+        })
+        .collect();
+    let scores = joint::scores(runs, passes);
     let (graph, n_classes) = (problem.graph(), problem.n_classes());
     let width = runs.len() * n_classes;
-    let measure = |(place, split): (usize, &crate::graph::Split)| {
+    let measure = |(place, run): (usize, &&mut Run)| {
         let own = |row: &[f32]| row[place * n_classes..][..n_classes].to_vec();
         let scores: Vec<f32> = scores.chunks_exact(width).flat_map(own).collect();
         let of = |nodes: &[u32]| graph.metric().measure(&scores, graph.labels(), nodes);
-        Ok((of(split.validation())?, of(split.test())?))
+        Ok((of(run.job.split.validation())?, of(run.job.split.test())?))
     };
-    let splits: Vec<&crate::graph::Split> = runs.iter().map(|run| &run.job.split).collect();
-    splits.into_par_iter().enumerate().map(measure).collect()
-}
-
-/// The classes' scores of all runs, `N x (S C)`, from each one's signals and filter.
-fn filter_side_by_side(
-    runs: &[&mut Run],
-    passes: Vec<(Tensor<2>, Option<Tensor<2>>)>,
-) -> Tensor<2> {
-    let (signals, weights): (Vec<_>, Vec<_>) = passes.into_iter().unzip();
-    let signals = beside(signals);
-    let weights: Option<Vec<Tensor<2>>> = weights.into_iter().collect();
-    match (weights, runs[0].network.filter_engine()) {
-        (Some(weights), Some(engine)) => {
-            call2(ChebyshevFilter::new(Arc::clone(engine)), signals, beside(weights))
-        }
-        _ => signals,
-    }
-}
-
-fn beside(mut matrices: Vec<Tensor<2>>) -> Tensor<2> {
-    if matrices.len() == 1 { matrices.remove(0) } else { Tensor::cat(matrices, 1) }
+    runs.par_iter().enumerate().map(measure).collect()
 }

@@ -40,9 +40,8 @@ impl Dropout {
 
     /// `out = mask ⊙ values / (1 - p)`: value `i` has place `i` of the mask's `row`.
     pub(super) fn apply(&self, row: u32, first: u32, values: &[f32], out: &mut [f32]) {
-        let keys = [self.keys[0], mix32(row ^ self.keys[1])];
         // The loop has no vectors of its own, the narrow one runs it once.
-        Kernel::best().run(8, &mut Mask { dropout: Self { keys, ..*self }, first, values, out });
+        Kernel::best().run(8, &mut Mask { dropout: self.of_row(row), first, values, out });
     }
 }
 
@@ -53,32 +52,17 @@ impl Dropout {
         self.scale
     }
 
-    /// `values = mask ⊙ values / (1 - p)` for the mask's whole `row`.
-    pub fn apply_in_place(self, row: u32, values: &mut [f32]) {
-        let keys = [self.keys[0], mix32(row ^ self.keys[1])];
-        Kernel::best().run(8, &mut MaskInPlace { dropout: Self { keys, ..self }, values });
+    /// The mask of one row: what [`Self::kept`] asks.
+    #[inline(always)]
+    pub(crate) fn of_row(self, row: u32) -> Self {
+        Self { keys: [self.keys[0], mix32(row ^ self.keys[1])], ..self }
     }
 
-    /// Whether the value with this place in the keyed row is dropped.
+    /// The value with this place in the mask's row: dropped, or scaled.
     #[inline(always)]
-    fn drops(self, place: u32) -> bool {
-        mix32(mix32(place ^ self.keys[0]) ^ self.keys[1]) < self.threshold
-    }
-}
-
-/// The mask of a row, over the row itself.
-struct MaskInPlace<'a> {
-    dropout: Dropout,
-    values: &'a mut [f32],
-}
-
-impl RowLoop for MaskInPlace<'_> {
-    #[inline(always)]
-    unsafe fn run<V: Vector, const N: usize>(&mut self, _: usize) {
-        let dropout = self.dropout;
-        for (place, value) in self.values.iter_mut().enumerate() {
-            *value = if dropout.drops(place as u32) { 0.0 } else { *value * dropout.scale };
-        }
+    pub(crate) fn kept(self, place: u32, value: f32) -> f32 {
+        let draw = mix32(mix32(place ^ self.keys[0]) ^ self.keys[1]);
+        if draw < self.threshold { 0.0 } else { value * self.scale }
     }
 }
 
@@ -97,7 +81,7 @@ impl RowLoop for Mask<'_> {
         let dropout = self.dropout;
         for (place, (&value, out)) in self.values.iter().zip(&mut *self.out).enumerate() {
             let counter = self.first.wrapping_add(place as u32);
-            *out = if dropout.drops(counter) { 0.0 } else { value * dropout.scale };
+            *out = dropout.kept(counter, value);
         }
     }
 }
@@ -173,9 +157,10 @@ mod tests {
         dropout.apply(5, 0, &values, &mut whole);
         dropout.apply(5, 41, &values[41..], &mut part);
         assert_eq!(whole[41..], part);
-        let mut in_place = values.clone();
-        dropout.apply_in_place(5, &mut in_place);
-        assert_eq!(whole, in_place[..]);
+        let mask = dropout.of_row(5);
+        assert!(
+            (0..100).all(|place| mask.kept(place, values[place as usize]) == whole[place as usize])
+        );
         let scale = (1.0 / (1.0 - 0.3_f64)) as f32;
         assert!(whole.iter().zip(&values).all(|(&out, &value)| out == 0.0 || out == value * scale));
     }
