@@ -90,10 +90,10 @@ impl Checkpoints {
         Ok(())
     }
 
+    /// Whether a run has gone on since its last checkpoint and is at an interval, or at its end.
     pub(super) fn is_due(&self, run: &Run) -> bool {
-        // A run that has ended is saved in the epoch in which it did.
-        let has_just_moved = run.epoch_ms.len() == run.epoch;
-        has_just_moved && (run.end.is_some() || run.epoch.is_multiple_of(self.interval))
+        run.epoch != run.saved_epoch
+            && (run.end.is_some() || run.epoch.is_multiple_of(self.interval))
     }
 
     fn path(&self, seed: u64) -> PathBuf {
@@ -101,7 +101,7 @@ impl Checkpoints {
     }
 
     /// Writes a run's checkpoint.
-    pub(super) fn save(&self, run: &Run, protocol: &Protocol) -> Result<()> {
+    pub(super) fn save(&self, run: &mut Run, protocol: &Protocol) -> Result<()> {
         let path = self.path(run.job.seed);
         let partial = path.with_extension("partial");
         let state = State {
@@ -132,7 +132,9 @@ impl Checkpoints {
             .map_err(|source| io(&partial, source))?;
         let file = archive.finish().map_err(|error| fault(&partial, "zip", error))?;
         file.sync_all().map_err(|source| io(&partial, source))?;
-        fs::rename(&partial, &path).map_err(|source| io(&path, source))
+        fs::rename(&partial, &path).map_err(|source| io(&path, source))?;
+        run.saved_epoch = run.epoch;
+        Ok(())
     }
 
     /// The run as its checkpoint left it; the run as it is where there is none.
@@ -161,6 +163,7 @@ impl Checkpoints {
         run.parameters = parameters;
         run.optimizer = run.optimizer.load_record(optimizer);
         run.epoch = state.epoch;
+        run.saved_epoch = state.epoch;
         run.stopping = state.stopping;
         run.best = state.best;
         run.epoch_ms = state.epoch_ms;

@@ -54,6 +54,8 @@ pub(super) struct Run {
     pub best: Option<LearnedFilter>,
     /// The epoch that comes next.
     pub epoch: usize,
+    /// The epoch of its last checkpoint.
+    pub saved_epoch: usize,
     pub epoch_ms: Vec<f64>,
     /// Why it ended, if it did.
     pub end: Option<End>,
@@ -80,6 +82,7 @@ impl Run {
             stopping: EarlyStopping::new(),
             best: None,
             epoch: 0,
+            saved_epoch: 0,
             epoch_ms: Vec::new(),
             end: None,
         })

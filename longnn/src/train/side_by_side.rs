@@ -85,7 +85,7 @@ pub(super) fn finished_runs(
     while let Some(status) = group.epoch()? {
         observer.epoch(&status);
         if let Some(checkpoints) = checkpoints {
-            for run in group.runs.iter().filter(|run| checkpoints.is_due(run)) {
+            for run in group.runs.iter_mut().filter(|run| checkpoints.is_due(run)) {
                 checkpoints.save(run, protocol)?;
             }
         }

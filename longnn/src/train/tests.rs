@@ -198,3 +198,22 @@ fn every_group_of_parameters_is_learned_in_every_epoch() {
     assert!(differ(&|run| values(&run.parameters.mixing)));
     assert!(differ(&|run| values(&run.parameters.basis)));
 }
+
+/// A finished run beside one under way is not written again and again.
+#[test]
+fn checkpoints_are_written_when_due_only() {
+    let problem = problem();
+    let folder = tempfile::tempdir().unwrap();
+    let at = Checkpoints::new(folder.path(), 2, &problem, Architecture::Lon).unwrap();
+    let jobs = Job::seeds(&problem, &settings(), &protocol(3), [0]).unwrap();
+    let mut run = Run::new(Architecture::Lon, &problem, jobs[0].clone()).unwrap();
+    let mut due = Vec::new();
+    for epoch in 0..3 {
+        run.observe(1.0, 0.5, 0.5, &protocol(3));
+        while at.is_due(&run) {
+            at.save(&mut run, &protocol(3)).unwrap();
+            due.push(epoch);
+        }
+    }
+    assert_eq!(due, [1, 2]);
+}
