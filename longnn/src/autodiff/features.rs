@@ -43,3 +43,23 @@ impl Function<1> for TimesFeatures {
         [by_weights]
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::autodiff::function::{assert_gradients, test_matrix};
+    use crate::graph::{DenseFeatures, Features};
+
+    #[test]
+    fn gradients_are_those_of_central_differences() {
+        let dense = DenseFeatures::new(7, test_matrix(30, 7, 5).values).unwrap();
+        let sparse = Features::Sparse(dense.to_sparse());
+        for features in [Features::Dense(dense), sparse] {
+            let features = Arc::new(FeatureProduct::new(features));
+            for dropout in [None, Dropout::new(0.5, 3, 4).unwrap()] {
+                let make = || TimesFeatures::new(Arc::clone(&features), dropout);
+                assert_gradients(make, [test_matrix(7, 4, 6)]);
+            }
+        }
+    }
+}

@@ -138,3 +138,92 @@ pub fn restore(parametrization: &Parametrization, flat: &[f32]) -> Parameters {
     parameters.b = widen(take(parameters.b.len()));
     parameters
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::autodiff::function::{assert_gradients, test_matrix};
+    use crate::basis::{Basis as Polynomials, ExponentMap, Exponents, Measure};
+    use crate::filter::{Coefficients, Decomposition, ExponentSource, FilterNorm, Sharing};
+    use crate::graph::{Adjacency, SelfLoops};
+    use crate::propagate::Operator;
+
+    const DEGREE: usize = 4;
+    const CHANNELS: usize = 3;
+
+    fn engine() -> Arc<Chebyshev> {
+        let edges: Vec<(u32, u32)> =
+            (0..20).flat_map(|i| [(i, (i + 1) % 20), (i, (7 * i + 3) % 20)]).collect();
+        let graph = Adjacency::from_edges(21, &edges).unwrap();
+        let operator = Operator::new(&graph, SelfLoops::AsGiven).unwrap();
+        Arc::new(Chebyshev::new(Arc::new(operator), DEGREE))
+    }
+
+    fn parametrization(sharing: Sharing) -> Arc<Parametrization> {
+        let exponents = ExponentSource::Learned {
+            start: Exponents::new(0.5, -0.25).unwrap(),
+            map: ExponentMap::Free,
+            sharing,
+        };
+        let coefficients = Coefficients::Decomposed(Decomposition::Product { alpha: 0.8 });
+        let basis = Polynomials::OrthonormalJacobi(Measure::Jacobi);
+        let made = Parametrization::new(DEGREE, CHANNELS, basis, coefficients, exponents);
+        Arc::new(made.unwrap())
+    }
+
+    #[test]
+    fn the_filters_gradients_are_those_of_central_differences() {
+        let engine = engine();
+        let inputs = [test_matrix(21, CHANNELS, 1), test_matrix(DEGREE + 1, CHANNELS, 2)];
+        assert_gradients(|| ChebyshevFilter::new(Arc::clone(&engine)), inputs);
+    }
+
+    #[test]
+    fn the_weights_gradients_are_those_of_central_differences() {
+        for sharing in [Sharing::Model, Sharing::Channel] {
+            let parametrization = parametrization(sharing);
+            let start = flatten(&parametrization.initial());
+            let flat = Matrix { rows: 1, columns: start.len(), values: start };
+            assert_gradients(|| FilterWeights::new(Arc::clone(&parametrization), None), [flat]);
+        }
+    }
+
+    #[test]
+    fn training_and_evaluation_filter_alike() {
+        let engine = engine();
+        let (signals, weights) =
+            (test_matrix(21, CHANNELS, 1), test_matrix(DEGREE + 1, CHANNELS, 2));
+        let result = |training: bool| {
+            let filter = ChebyshevFilter::new(Arc::clone(&engine));
+            filter.forward([signals.view(), weights.view()], training).values
+        };
+        common::testing::assert_nmse(&result(true), &result(false), 1e-10, "filter");
+    }
+
+    #[test]
+    fn a_penalty_moves_the_gradient_only() {
+        let parametrization = parametrization(Sharing::Model);
+        let start = flatten(&parametrization.initial());
+        let flat = Matrix { rows: 1, columns: start.len(), values: start };
+        let gradient = Matrix::zeros(DEGREE + 1, CHANNELS);
+        let result = |strength: f64| {
+            let penalty = FilterPenalty { strength, norm: FilterNorm::orthonormal(DEGREE) };
+            let weights = FilterWeights::new(Arc::clone(&parametrization), Some(penalty));
+            let value = weights.forward([flat.view()], true);
+            let [gradient] = weights.backward(gradient.view());
+            (value, gradient)
+        };
+        let ((plain, none), (penalised, some)) = (result(0.0), result(0.1));
+        assert_eq!(plain, penalised);
+        assert!(none.values.iter().all(|&value| value == 0.0));
+        // 2 λ θ_0c ∂θ_0c/∂m_0c, and θ_0c = m_0c = 1.
+        assert!((some.values[DEGREE + 1] - 0.2).abs() < 1e-6, "{:?}", some.values);
+    }
+
+    #[test]
+    fn parameters_survive_flattening() {
+        let parametrization = parametrization(Sharing::Channel);
+        let parameters = parametrization.initial();
+        assert_eq!(restore(&parametrization, &flatten(&parameters)), parameters);
+    }
+}
