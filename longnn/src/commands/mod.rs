@@ -2,6 +2,7 @@
 //!
 //! Data goes to stdout, everything for people to stderr.
 
+mod compare;
 mod datasets;
 mod options;
 mod source;
@@ -23,7 +24,8 @@ Graphs are called by name (see longnn datasets), or by path:
 
 Examples:
   longnn datasets cora texas
-  longnn train cora --model lon --seeds 10")]
+  longnn train cora --model lon --seeds 10
+  longnn compare --datasets cora,texas --models lon,gcn")]
 pub struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -33,6 +35,7 @@ pub struct Cli {
 enum Command {
     Datasets(datasets::Datasets),
     Train(train::Train),
+    Compare(compare::Compare),
 }
 
 impl Cli {
@@ -41,6 +44,7 @@ impl Cli {
         let result = match self.command {
             Command::Datasets(command) => command.run(),
             Command::Train(command) => command.run(),
+            Command::Compare(command) => command.run(),
         };
         result.map_err(mark_bad_input)
     }

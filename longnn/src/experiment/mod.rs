@@ -4,9 +4,18 @@
 //! |---|---|
 //! | [`run_record`](RunRecord) | a training with its settings and learned filters, as JSON |
 //! | [`summary`](Summary) | mean, spread and interval over seeds |
+//! | [`ledger`](Ledger) | a folder of finished seeds, which are never trained twice |
+//! | [`published`] | what others report, and what their ± means |
+//! | [`verdict`] | whether a result agrees with what it is held against |
+//! | [`compare`] | rows of a comparison, LON-GNN against the best baseline seed by seed |
 
+pub mod compare;
+mod ledger;
+pub mod published;
 mod run_record;
 mod summary;
+pub mod verdict;
 
+pub use ledger::{Entry, Group, Ledger};
 pub use run_record::RunRecord;
 pub use summary::Summary;

@@ -4,18 +4,18 @@ use common::testing::shared_data;
 use serde_json::Value;
 use std::process::{Command, Output};
 
-fn longnn(arguments: &[&str]) -> Output {
+pub fn longnn(arguments: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_longnn")).args(arguments).output().unwrap()
 }
 
-fn stdout(arguments: &[&str]) -> String {
+pub fn stdout(arguments: &[&str]) -> String {
     let output = longnn(arguments);
     let stderr = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{arguments:?}: {stderr}");
     String::from_utf8(output.stdout).unwrap()
 }
 
-fn json(arguments: &[&str]) -> Value {
+pub fn json(arguments: &[&str]) -> Value {
     serde_json::from_str(&stdout(arguments)).unwrap()
 }
 
@@ -23,7 +23,7 @@ fn json(arguments: &[&str]) -> Value {
 const COMMANDS: &[&str] = &["datasets"];
 
 /// Fails with this exit code, says this on stderr and nothing on stdout.
-fn fails(arguments: &[&str], code: i32, expected: &str) {
+pub fn fails(arguments: &[&str], code: i32, expected: &str) {
     let output = longnn(arguments);
     let stderr = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(code), "{arguments:?}: {stderr}");
