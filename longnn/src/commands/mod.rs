@@ -4,6 +4,7 @@
 
 mod compare;
 mod datasets;
+mod fit_filters;
 mod options;
 mod source;
 mod train;
@@ -36,6 +37,7 @@ enum Command {
     Datasets(datasets::Datasets),
     Train(train::Train),
     Compare(compare::Compare),
+    FitFilters(fit_filters::FitFilters),
 }
 
 impl Cli {
@@ -45,6 +47,7 @@ impl Cli {
             Command::Datasets(command) => command.run(),
             Command::Train(command) => command.run(),
             Command::Compare(command) => command.run(),
+            Command::FitFilters(command) => command.run(),
         };
         result.map_err(mark_bad_input)
     }

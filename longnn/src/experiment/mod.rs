@@ -2,6 +2,7 @@
 //!
 //! | file | what |
 //! |---|---|
+//! | [`fit_filters`] | known filters fitted to images, by descent and in closed form |
 //! | [`run_record`](RunRecord) | a training with its settings and learned filters, as JSON |
 //! | [`summary`](Summary) | mean, spread and interval over seeds |
 //! | [`ledger`](Ledger) | a folder of finished seeds, which are never trained twice |
@@ -12,6 +13,7 @@
 pub mod compare;
 mod ledger;
 pub mod published;
+pub mod fit_filters;
 mod run_record;
 mod summary;
 pub mod verdict;

@@ -5,6 +5,8 @@
 //! rounding of nearly parallel columns, twice is enough), and the error is measured on the residual
 //! itself, not as a difference of large sums.
 
+use super::ReducedProblem;
+
 /// A polynomial filter fitted to a target.
 #[derive(Debug, Clone, PartialEq)]
 pub struct FilterFit {
@@ -54,32 +56,21 @@ impl LeastSquares {
     /// The combination of the columns that is nearest to `target`.
     #[must_use]
     pub fn fit(&self, target: &[f64]) -> FilterFit {
+        self.reduced(target).solution()
+    }
+
+    /// The error as a function of the columns' coefficients.
+    #[must_use]
+    pub fn reduced(&self, target: &[f64]) -> ReducedProblem {
         let mut residual = target.to_vec();
         let mut projections = vec![0.0; self.orthonormal.len()];
         for _ in 0..2 {
             remove(&mut residual, &self.orthonormal, &mut projections);
         }
-        let squared_error = dot(&residual, &residual);
+        let floor = dot(&residual, &residual);
         let mean = target.iter().sum::<f64>() / target.len() as f64;
-        let variance: f64 = target.iter().map(|value| (value - mean).powi(2)).sum();
-        FilterFit {
-            coefficients: self.back_substituted(projections),
-            squared_error,
-            r_squared: if variance > 0.0 { 1.0 - squared_error / variance } else { 1.0 },
-        }
-    }
-
-    /// Coefficients of the columns from those of the orthonormal ones.
-    fn back_substituted(&self, mut projections: Vec<f64>) -> Vec<f64> {
-        for j in (0..projections.len()).rev() {
-            let (before, diagonal) = self.factors[j].split_at(j);
-            let coefficient = if diagonal[0] == 0.0 { 0.0 } else { projections[j] / diagonal[0] };
-            for (projection, factor) in projections.iter_mut().zip(before) {
-                *projection -= factor * coefficient;
-            }
-            projections[j] = coefficient;
-        }
-        projections
+        let variance = target.iter().map(|value| (value - mean).powi(2)).sum();
+        ReducedProblem::new(self.factors.clone(), projections, floor, variance)
     }
 }
 

@@ -7,9 +7,11 @@
 //! whatever its basis.
 
 mod least_squares;
+mod reduced;
 mod target;
 
 pub use least_squares::{FilterFit, LeastSquares};
+pub use reduced::ReducedProblem;
 pub use target::TargetFilter;
 
 use rayon::prelude::*;
@@ -33,32 +35,53 @@ pub fn fit_filters(
     targets: &[TargetFilter],
     degree: usize,
 ) -> Result<Vec<Vec<FilterFit>>> {
+    let problems = fit_problems(adjacency, signals, n_signals, mask, targets, degree)?;
+    let solved = |problems: &Vec<ReducedProblem>| {
+        problems.iter().map(ReducedProblem::solution).collect::<Vec<_>>()
+    };
+    Ok(problems.iter().map(solved).collect())
+}
+
+/// The error of a filter as a function of its Chebyshev coefficients, for every target and every
+/// signal: what [`fit_filters`] solves, for those who descend on it.
+///
+/// # Errors
+/// As [`fit_filters`].
+pub fn fit_problems(
+    adjacency: &Adjacency,
+    signals: &[f32],
+    n_signals: usize,
+    mask: &[bool],
+    targets: &[TargetFilter],
+    degree: usize,
+) -> Result<Vec<Vec<ReducedProblem>>> {
     let propagator = Propagator::new(adjacency);
     let panels = propagator.panels(signals, n_signals)?;
     check_mask(adjacency.n_nodes(), mask, degree)?;
     let series: Vec<_> = targets.iter().map(|target| target.series()).collect();
-    let fits: Vec<Vec<Vec<FilterFit>>> = panels
+    let problems: Vec<Vec<Vec<ReducedProblem>>> = panels
         .par_iter()
         .enumerate()
         .map(|(index, panel)| {
             let n_lanes = LANES.min(n_signals - index * LANES);
-            fit_panel(&propagator, panel, n_lanes, mask, &series, degree)
+            panel_problems(&propagator, panel, n_lanes, mask, &series, degree)
         })
         .collect();
-    let of_target =
-        |target: usize| fits.iter().flatten().map(|by_target| by_target[target].clone()).collect();
+    let of_target = |target: usize| {
+        problems.iter().flatten().map(|by_target| by_target[target].clone()).collect()
+    };
     Ok((0..targets.len()).map(of_target).collect())
 }
 
-/// The fits of the first `n_lanes` signals of a panel, to each target.
-fn fit_panel(
+/// The problems of the first `n_lanes` signals of a panel, with each target.
+fn panel_problems(
     propagator: &Propagator<'_>,
     panel: &Panel,
     n_lanes: usize,
     mask: &[bool],
     series: &[ChebyshevSeries],
     degree: usize,
-) -> Vec<Vec<FilterFit>> {
+) -> Vec<Vec<ReducedProblem>> {
     let targets = propagator.filtered(panel, series);
     let basis = propagator.chebyshev_basis(panel, degree);
     (0..n_lanes)
@@ -67,8 +90,8 @@ fn fit_panel(
                 let rows = panel.iter().zip(mask).filter(|(_, counts)| **counts);
                 rows.map(|(row, _)| row[lane]).collect()
             };
-            let problem = LeastSquares::new(basis.iter().map(masked).collect());
-            targets.iter().map(|target| problem.fit(&masked(target))).collect()
+            let columns = LeastSquares::new(basis.iter().map(masked).collect());
+            targets.iter().map(|target| columns.reduced(&masked(target))).collect()
         })
         .collect()
 }
@@ -126,8 +149,9 @@ mod tests {
         let propagator = Propagator::new(&grid);
         let panel = &propagator.panels(&signal, 1).unwrap()[0];
         let series = ChebyshevSeries::of(|frequency| frequency.powi(3) - 0.5, 20);
-        let fits = fit_panel(&propagator, panel, 1, &[true; 144], std::slice::from_ref(&series), 5);
-        let fit = &fits[0][0];
+        let targets = std::slice::from_ref(&series);
+        let problems = panel_problems(&propagator, panel, 1, &[true; 144], targets, 5);
+        let fit = problems[0][0].solution();
         assert!(fit.squared_error < 1e-26 && fit.r_squared > 1.0 - 1e-14, "{fit:?}");
         for (found, given) in fit.coefficients.iter().zip(series.coefficients()) {
             assert!((found - given).abs() < 1e-11, "{found} {given}");

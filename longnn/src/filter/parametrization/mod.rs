@@ -229,6 +229,14 @@ impl Weights<'_> {
         &self.coefficients
     }
 
+    /// The exponents `(a, b)` that gave the weights: one pair, or one a channel.
+    ///
+    /// # Errors
+    /// Never of weights that were made: they have been checked.
+    pub fn exponents(&self) -> Result<Vec<Exponents>> {
+        self.parametrization.exponents(&self.parameters)
+    }
+
     /// The gradient of all parameters from that of `W`, `(K+1) × C`, and that of a penalty.
     ///
     /// # Panics
