@@ -6,6 +6,7 @@ mod compare;
 mod datasets;
 mod fit_filters;
 mod options;
+mod plot;
 mod source;
 mod train;
 
@@ -27,6 +28,8 @@ Examples:
   longnn datasets cora texas
   longnn train cora --model lon --seeds 10
   longnn compare --datasets cora,texas --models lon,gcn")]
+  longnn plot runs/longnn/cora-lon
+  longnn fit-filters")]
 pub struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -38,6 +41,7 @@ enum Command {
     Train(train::Train),
     Compare(compare::Compare),
     FitFilters(fit_filters::FitFilters),
+    Plot(plot::Plot),
 }
 
 impl Cli {
@@ -48,6 +52,7 @@ impl Cli {
             Command::Train(command) => command.run(),
             Command::Compare(command) => command.run(),
             Command::FitFilters(command) => command.run(),
+            Command::Plot(command) => command.run(),
         };
         result.map_err(mark_bad_input)
     }

@@ -68,7 +68,8 @@ impl Train {
         let mut bar = bar_of(&progress, &format!("{name} {}", self.model), &protocol);
         let outcomes = train(&problem, self.model, jobs, &protocol, Some(&checkpoints), &mut bar)?;
         bar.finish();
-        let record = RunRecord::new(&problem, self.model, settings, protocol, outcomes)?;
+        let record = RunRecord::new(&problem, self.model, settings, protocol, outcomes)?
+            .with_density_of(problem.graph());
         let path = folder.join("run.json");
         record.write(&path).with_context(|| format!("{}", path.display()))?;
         match self.json {

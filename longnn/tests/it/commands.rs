@@ -20,7 +20,7 @@ pub fn json(arguments: &[&str]) -> Value {
 }
 
 /// Every command.
-const COMMANDS: &[&str] = &["datasets"];
+const COMMANDS: &[&str] = &["datasets", "train", "fit-filters", "plot"];
 
 /// Fails with this exit code, says this on stderr and nothing on stdout.
 pub fn fails(arguments: &[&str], code: i32, expected: &str) {
@@ -82,6 +82,55 @@ fn bad_input_says_what_and_where() {
     let text = env!("CARGO_MANIFEST_DIR").to_owned() + "/Cargo.toml";
     fails(&["datasets", &text], 2, "Cargo.toml: graph: is neither an .npz file nor a folder");
     fails(&["nonsense"], 2, "nonsense");
+}
+
+#[test]
+fn filters_are_fitted_to_images() {
+    if shared_data("graphs/grid2d_images.npz").is_none() {
+        fails(&["fit-filters"], 1, "grid2d_images.npz");
+        return;
+    }
+    let fits = json(&["fit-filters", "--images", "2", "--epochs", "300", "--json"]);
+    assert_eq!((&fits["images"], &fits["degree"]), (&2.into(), &10.into()));
+    let rows = fits["rows"].as_array().unwrap();
+    let targets: Vec<&str> = rows.iter().map(|row| row["target"].as_str().unwrap()).collect();
+    assert_eq!(targets, ["low", "high", "band", "rejection", "comb"]);
+    assert!(rows.iter().all(|row| row["ratio"].as_f64().unwrap() >= 1.0), "{fits}");
+    let table = stdout(&["fit-filters", "--images", "1", "--degree", "3", "--epochs", "10"]);
+    assert!(table.starts_with("5 fits of degree 3 on 1 images, "), "{table}");
+    fails(&["fit-filters", "--degree", "77"], 2, "degree: 77");
+    fails(&["fit-filters", "--file", "no.npz"], 2, "no.npz");
+}
+
+#[test]
+fn a_run_is_drawn() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    let train = |model: &str, folder: &str| {
+        let graph = "csbm:n=60,f=4";
+        stdout(&[
+            "train", graph, "--model", model, "--seeds", "2", "--epochs", "3", "--output", folder,
+        ])
+    };
+    train("lon", &path("lon"));
+    let drawn = stdout(&["plot", &path("lon")]);
+    assert!(drawn.contains("LON-GNN, mean over 2 seeds") && drawn.contains("ρ(λ)"), "{drawn}");
+    assert!(drawn.contains("exponents (a, b) by seed: (") && !drawn.contains('\x1b'), "{drawn}");
+    let svg = std::fs::read_to_string(path("lon/filters.svg")).unwrap();
+    assert!(svg.starts_with("<svg") && svg.contains("spectral density"));
+
+    let (run, picture) = (path("lon/run.json"), path("one.svg"));
+    let one = json(&["plot", &run, "--seed", "1", "--output", &picture, "--json"]);
+    assert_eq!((&one["picture"], &one["seeds"][0]["seed"]), (&picture.clone().into(), &1.into()));
+    assert_eq!(one["plot"]["channels"][1]["coefficients"].as_array().unwrap().len(), 11);
+    assert!(std::fs::exists(picture).unwrap());
+
+    fails(&["plot", &run, "--seed", "7"], 2, "run.json\n  caused by: seed: 7 is none");
+    train("gcn", &path("gcn"));
+    fails(&["plot", &path("gcn")], 2, "model: GCN has no filter of each class");
+    fails(&["plot", &path("nothing")], 2, "nothing: No such file");
+    std::fs::write(&run, "{\"graph\": 1}").unwrap();
+    fails(&["plot", &run], 2, "run.json: run: invalid type");
 }
 
 #[test]
