@@ -56,11 +56,16 @@ pub fn run<E: Experiment>(
     }
 }
 
-/// Reads the record of an experiment from a folder of records.
-pub fn read<E: Experiment>(folder: &Path) -> anyhow::Result<(Record, E::Metrics)> {
-    let path = folder.join(format!("{}.json", E::NAME));
+/// Reads the newest record of an experiment, if there is one. `runs` has a folder a run, whose name
+/// begins with the date; a run needn't have all experiments.
+pub fn read<E: Experiment>(runs: &Path) -> anyhow::Result<Option<(Record, E::Metrics)>> {
+    let name = format!("{}.json", E::NAME);
+    let folders = std::fs::read_dir(runs)
+        .with_context(|| format!("can't read {}", runs.display()))?
+        .filter_map(|entry| Some(entry.ok()?.path().join(&name)).filter(|path| path.is_file()));
+    let Some(path) = folders.max() else { return Ok(None) };
     let record = Record::read(&path)?;
     let metrics = serde_json::from_value(record.metrics.clone())
         .with_context(|| format!("{}: metrics of another form; run it again", path.display()))?;
-    Ok((record, metrics))
+    Ok(Some((record, metrics)))
 }

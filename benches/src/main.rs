@@ -4,6 +4,7 @@
 mod docs;
 mod experiment;
 mod kvquant;
+mod longnn;
 mod reproduce;
 
 use clap::{Parser, Subcommand};

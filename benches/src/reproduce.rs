@@ -1,7 +1,7 @@
 //! `cargo reproduce`
 
 use crate::experiment::{Experiment, Size, run};
-use crate::kvquant;
+use crate::{kvquant, longnn};
 use anyhow::Context;
 use clap::{Args, ValueEnum};
 use common::command::{print, provenance, workspace_root};
@@ -32,6 +32,8 @@ pub struct Reproduce {
 enum System {
     /// AsymKV: a KV cache of 1 and 2 bits.
     Kvquant,
+    /// LON-GNN: spectral graph neural networks over learnable bases.
+    Longnn,
 }
 
 impl Reproduce {
@@ -50,6 +52,10 @@ impl Reproduce {
             suite.run::<kvquant::Memory>()?;
             suite.run::<kvquant::Anchors>()?;
             suite.run::<kvquant::Asymmetry>()?;
+        }
+        if wanted(System::Longnn) {
+            suite.run::<longnn::Bases>()?;
+            suite.run::<longnn::Filters>()?;
         }
         if let Some(path) = &self.json {
             let report = json!({ "claims": suite.claims, "records": suite.records });

@@ -1,20 +1,22 @@
 //! The generated parts of kvquant's pages.
 
-use super::Generated;
+use super::{Generated, with_source};
 use crate::experiment::{Experiment, read};
 use crate::kvquant::{
     AnchorMetrics, Anchors, Asymmetry, AsymmetryMetrics, Memory, MemoryMetrics, PlanScore,
 };
-use common::report::{Align, Axis, Claim, Interval, Plot, Record, Series, Table, claims_table};
+use anyhow::Context;
+use common::report::{Align, Axis, Claim, Interval, Plot, Series, Table, claims_table};
 use std::path::{Path, PathBuf};
 
+const MISSING: &str = "a record of kvquant is missing below benches/runs";
 const PLOT: &str = "docs/kvquant/asymmetry.svg";
 
-/// Reads the records in `folder` and adds what they say.
-pub fn generate(folder: &Path, generated: &mut Generated) -> anyhow::Result<()> {
-    let (memory_record, memory) = read::<Memory>(folder)?;
-    let (anchors_record, anchors) = read::<Anchors>(folder)?;
-    let (asymmetry_record, asymmetry) = read::<Asymmetry>(folder)?;
+/// Reads the newest records below `runs` and adds what they say.
+pub fn generate(runs: &Path, generated: &mut Generated) -> anyhow::Result<()> {
+    let (memory_record, memory) = read::<Memory>(runs)?.context(MISSING)?;
+    let (anchors_record, anchors) = read::<Anchors>(runs)?.context(MISSING)?;
+    let (asymmetry_record, asymmetry) = read::<Asymmetry>(runs)?.context(MISSING)?;
     let claims: Vec<Claim> =
         [Memory::claims(&memory), Anchors::claims(&anchors), Asymmetry::claims(&asymmetry)]
             .concat();
@@ -31,20 +33,6 @@ pub fn generate(folder: &Path, generated: &mut Generated) -> anyhow::Result<()> 
     let plot = asymmetry_plot(&asymmetry).to_svg()?.into_string();
     generated.files.insert(PathBuf::from(PLOT), plot);
     Ok(())
-}
-
-/// The table, and under it the run that it comes from.
-fn with_source(table: &Table, record: &Record) -> String {
-    let commit = record.commit.as_deref().map_or("no commit", |commit| &commit[..10]);
-    format!(
-        "{}\n`{}`, {:.0} s, {} ({} cores), commit {commit}, {}\n",
-        table.to_markdown(),
-        record.command,
-        record.seconds,
-        record.host.cpu,
-        record.host.logical_cores,
-        record.started
-    )
 }
 
 fn memory_table(metrics: &MemoryMetrics) -> Table {

@@ -14,10 +14,12 @@
 
 mod commands;
 mod kvquant;
+mod longnn;
 
 use anyhow::{Context, bail};
 use clap::Args;
 use common::command::{print, workspace_root};
+use common::report::{Record, Table};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
@@ -45,7 +47,9 @@ impl Docs {
     pub fn run(self) -> anyhow::Result<()> {
         let root = workspace_root().context("run this inside the workspace")?;
         let mut generated = Generated::default();
-        kvquant::generate(&latest_records(&root)?, &mut generated)?;
+        let runs = root.join("benches/runs");
+        kvquant::generate(&runs, &mut generated)?;
+        longnn::generate(&runs, &mut generated)?;
         let mut stale = Vec::new();
         for page in pages(&root)? {
             let text = read(&page)?;
@@ -73,15 +77,6 @@ impl Docs {
         }
         Ok(())
     }
-}
-
-/// The newest folder of committed records: their names begin with the date.
-fn latest_records(root: &Path) -> anyhow::Result<PathBuf> {
-    let runs = root.join("benches/runs");
-    let folders = std::fs::read_dir(&runs)
-        .with_context(|| format!("can't read {}", runs.display()))?
-        .filter_map(|entry| Some(entry.ok()?.path()).filter(|path| path.is_dir()));
-    folders.max().with_context(|| format!("no records in {}", runs.display()))
 }
 
 /// README.md and every Markdown file below docs/.
@@ -125,6 +120,20 @@ fn replace_parts(text: &str, parts: &BTreeMap<&str, String>) -> anyhow::Result<S
         rest = after;
     }
     Ok(fresh + rest)
+}
+
+/// The table, and under it the run that it comes from.
+fn with_source(table: &Table, record: &Record) -> String {
+    let commit = record.commit.as_deref().map_or("no commit", |commit| &commit[..10]);
+    format!(
+        "{}\n`{}`, {:.0} s, {} ({} cores), commit {commit}, {}\n",
+        table.to_markdown(),
+        record.command,
+        record.seconds,
+        record.host.cpu,
+        record.host.logical_cores,
+        record.started
+    )
 }
 
 #[cfg(test)]
