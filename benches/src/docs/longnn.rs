@@ -2,10 +2,14 @@
 
 use super::{Generated, with_source};
 use crate::experiment::{Experiment, read};
-use crate::longnn::{Bases, BasesMetrics, FilterMetrics, Filters};
+use crate::longnn::{
+    Accuracy, AccuracyMetrics, AccuracyRow, Bases, BasesMetrics, FilterMetrics, Filters,
+};
 use common::report::{Align, Axis, Claim, Plot, Series, Svg, Table, claims_table};
 use longnn::experiment::fit_filters::{FittedTarget, PUBLISHED};
+use longnn::model::Architecture;
 use longnn::plot::{Channel, FilterPlot};
+use longnn::train::Evaluation;
 use std::path::{Path, PathBuf};
 
 const FOLDER: &str = "docs/longnn";
@@ -15,7 +19,8 @@ const PENDING: &str = "No record yet.";
 
 /// Reads the newest records below `runs` and adds what they say.
 pub fn generate(runs: &Path, generated: &mut Generated) -> anyhow::Result<()> {
-    let claims = [bases(runs, generated)?, filters(runs, generated)?].concat();
+    let claims =
+        [bases(runs, generated)?, filters(runs, generated)?, accuracy(runs, generated)?].concat();
     generated.parts.insert("longnn-claims", claims_table(&claims).to_markdown());
     Ok(())
 }
@@ -39,6 +44,26 @@ fn filters(runs: &Path, generated: &mut Generated) -> anyhow::Result<Vec<Claim>>
     generated.parts.insert("longnn-fits-published", published);
     picture(generated, "fitted-filters.svg", &fitted_plot(&metrics).to_svg()?);
     Ok(Filters::claims(&metrics))
+}
+
+fn accuracy(runs: &Path, generated: &mut Generated) -> anyhow::Result<Vec<Claim>> {
+    let parts =
+        ["longnn-lon", "longnn-lon-verdict", "longnn-models", "longnn-pairs", "longnn-speed"];
+    let Some((record, metrics)) = read::<Accuracy>(runs)? else {
+        return Ok(pending::<Accuracy>(generated, &parts));
+    };
+    let texts = [
+        with_source(&lon_table(&metrics), &record),
+        lon_verdict(&metrics),
+        models_table(&metrics).to_markdown(),
+        pairs_table(&metrics).to_markdown(),
+        speed_table(&metrics).to_markdown(),
+    ];
+    generated.parts.extend(parts.into_iter().zip(texts));
+    for shown in &metrics.filters {
+        picture(generated, &format!("{}.svg", shown.graph), &shown.plot.to_svg()?);
+    }
+    Ok(Accuracy::claims(&metrics))
 }
 
 fn pending<E: Experiment>(generated: &mut Generated, parts: &[&'static str]) -> Vec<Claim> {
@@ -135,5 +160,154 @@ fn fitted_plot(metrics: &FilterMetrics) -> FilterPlot {
         title: format!("LON-GNN's filters, mean over {} images", metrics.images),
         channels: metrics.rows.iter().map(channel).collect(),
         density: Vec::new(),
+    }
+}
+
+/// LON-GNN under both evaluations, each beside what it is held against.
+fn lon_table(metrics: &AccuracyMetrics) -> Table {
+    let mut table = Table::new(&[
+        ("graph", Align::Left),
+        ("seeds", Align::Right),
+        ("paper", Align::Right),
+        ("official: here", Align::Right),
+        ("re-implementation", Align::Right),
+        ("verdict", Align::Left),
+        ("clean: here", Align::Right),
+        ("re-implementation", Align::Right),
+        ("verdict", Align::Left),
+    ]);
+    for graph in graphs(metrics) {
+        let row = |evaluation| {
+            metrics.rows.iter().find(|row| {
+                row.dataset == graph
+                    && row.model == Architecture::Lon
+                    && row.evaluation == evaluation
+            })
+        };
+        let (Some(official), Some(clean)) = (row(Evaluation::Official), row(Evaluation::Clean))
+        else {
+            continue;
+        };
+        let paper = official.published.as_ref().map_or("-".to_owned(), |paper| {
+            let memory = if paper.confirmed { "" } else { " *" };
+            format!("{:.2} ± {:.2}{memory}", paper.mean, paper.plus_minus)
+        });
+        let cells = [official, clean].map(|row| {
+            let reference = row.reimplementation.as_ref();
+            let reference = reference
+                .map_or("-".to_owned(), |other| format!("{:.2} ± {:.2}", other.mean, other.std));
+            [with_spread(row.test_accuracy_mean, row.test_accuracy_std), reference, verdict(row)]
+        });
+        let row = [graph.to_owned(), official.seeds.to_string(), paper];
+        table.row(row.into_iter().chain(cells.into_iter().flatten()));
+    }
+    table
+}
+
+fn lon_verdict(metrics: &AccuracyMetrics) -> String {
+    let points = |difference: Option<f64>| {
+        difference.map_or("-".to_owned(), |points| format!("{points:+.2} points"))
+    };
+    format!(
+        "Mean signed difference from the re-implementation over the graphs: official evaluation {}, \
+         clean evaluation {}.",
+        points(metrics.official_difference),
+        points(metrics.clean_difference),
+    )
+}
+
+/// All models by graph, cleanly evaluated: mean and 95 % interval, and what was published.
+fn models_table(metrics: &AccuracyMetrics) -> Table {
+    let graphs: Vec<&str> = graphs(metrics).collect();
+    let columns: Vec<_> = [("model", Align::Left)]
+        .into_iter()
+        .chain(graphs.iter().map(|&graph| (graph, Align::Right)))
+        .collect();
+    let mut table = Table::new(&columns);
+    for model in Architecture::ALL {
+        let cell = |graph: &&str| {
+            let found = metrics.rows.iter().find(|row| {
+                row.dataset == *graph && row.model == model && row.evaluation == Evaluation::Clean
+            });
+            found.map_or(String::new(), model_cell)
+        };
+        let cells: Vec<String> = graphs.iter().map(cell).collect();
+        if cells.iter().any(|cell| !cell.is_empty()) {
+            table.row([model.title().to_owned()].into_iter().chain(cells));
+        }
+    }
+    table
+}
+
+/// `88.1 ± 0.5 (88.0)`, with what was published in brackets and a mark where that is not near.
+fn model_cell(row: &AccuracyRow) -> String {
+    let here = with_spread(row.test_accuracy_mean, row.test_accuracy_ci95);
+    let published = row.published.as_ref();
+    let published = published.map_or("-".to_owned(), |paper| format!("{:.1}", paper.mean));
+    let mark = if row.verdict == "differs" { " !" } else { "" };
+    format!("{here} ({published}){mark}")
+}
+
+fn pairs_table(metrics: &AccuracyMetrics) -> Table {
+    let mut table = Table::new(&[
+        ("graph", Align::Left),
+        ("best baseline by validation", Align::Left),
+        ("LON-GNN's lead, 95 %", Align::Right),
+        ("p, paired t", Align::Right),
+        ("p, Wilcoxon", Align::Right),
+        ("seeds", Align::Right),
+    ]);
+    let p = |p: Option<f64>| p.map_or("-".to_owned(), |p| format!("{p:.3}"));
+    for pair in &metrics.pairings {
+        let ci95 = pair.difference_ci95.map_or(String::new(), |ci95| format!(" ± {ci95:.2}"));
+        table.row([
+            pair.dataset.clone(),
+            pair.baseline.title().to_owned(),
+            format!("{:+.2}{ci95}", pair.difference_mean),
+            p(pair.t_test_p),
+            p(pair.wilcoxon_p),
+            pair.seeds.to_string(),
+        ]);
+    }
+    table
+}
+
+/// LON-GNN's training by graph.
+fn speed_table(metrics: &AccuracyMetrics) -> Table {
+    let mut table = Table::new(&[
+        ("graph", Align::Left),
+        ("ms an epoch and seed", Align::Right),
+        ("epochs", Align::Right),
+        ("over-passing index, median", Align::Right),
+    ]);
+    let is_lon =
+        |row: &&AccuracyRow| row.model == Architecture::Lon && row.evaluation == Evaluation::Clean;
+    for row in metrics.rows.iter().filter(is_lon) {
+        table.row([
+            row.dataset.clone(),
+            format!("{:.2}", row.epoch_ms_median),
+            format!("{:.0}", row.epochs_mean),
+            row.over_passing_median.map_or("-".to_owned(), |index| format!("{index:.2}")),
+        ]);
+    }
+    table
+}
+
+/// The graphs, each once and in the order of the experiment.
+fn graphs(metrics: &AccuracyMetrics) -> impl Iterator<Item = &str> {
+    let is_official = |row: &&AccuracyRow| row.evaluation == Evaluation::Official;
+    metrics.rows.iter().filter(is_official).map(|row| row.dataset.as_str())
+}
+
+fn with_spread(mean: f64, spread: Option<f64>) -> String {
+    spread.map_or(format!("{mean:.2}"), |spread| format!("{mean:.2} ± {spread:.2}"))
+}
+
+fn verdict(row: &AccuracyRow) -> String {
+    match &row.difference {
+        Some(difference) => {
+            format!("{} ({:+.2}, bound {:.2})", row.verdict, difference.points, difference.bound)
+        }
+        None => row.verdict.clone(),
     }
 }

@@ -2,12 +2,15 @@
 //!
 //! | file | what |
 //! |---|---|
+//! | [`accuracy`] | LON-GNN and its baselines on real graphs (table 1 of the paper) |
 //! | [`bases`] | the engine's bases against values with twice the digits, and the sign of JacobiConv's code |
 //! | [`filters`] | known filters fitted to images, beside the least-squares floor |
 
+mod accuracy;
 mod bases;
 mod filters;
 
+pub use accuracy::{Accuracy, AccuracyMetrics, AccuracyRow};
 pub use bases::{Bases, BasesMetrics};
 pub use filters::{FilterMetrics, Filters};
 

@@ -27,7 +27,7 @@ Graphs are called by name (see longnn datasets), or by path:
 Examples:
   longnn datasets cora texas
   longnn train cora --model lon --seeds 10
-  longnn compare --datasets cora,texas --models lon,gcn")]
+  longnn compare --datasets cora,texas --models lon,gcn
   longnn plot runs/longnn/cora-lon
   longnn fit-filters")]
 pub struct Cli {

@@ -237,6 +237,7 @@ mod tests {
             protocol: Protocol::default(),
             classes: Vec::new(),
             outcomes: results.iter().enumerate().map(outcome).collect(),
+            density: Vec::new(),
         }
     }
 

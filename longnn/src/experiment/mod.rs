@@ -2,18 +2,18 @@
 //!
 //! | file | what |
 //! |---|---|
-//! | [`fit_filters`] | known filters fitted to images, by descent and in closed form |
 //! | [`run_record`](RunRecord) | a training with its settings and learned filters, as JSON |
 //! | [`summary`](Summary) | mean, spread and interval over seeds |
 //! | [`ledger`](Ledger) | a folder of finished seeds, which are never trained twice |
 //! | [`published`] | what others report, and what their ± means |
 //! | [`verdict`] | whether a result agrees with what it is held against |
 //! | [`compare`] | rows of a comparison, LON-GNN against the best baseline seed by seed |
+//! | [`fit_filters`] | known filters fitted to images, by descent and in closed form |
 
 pub mod compare;
+pub mod fit_filters;
 mod ledger;
 pub mod published;
-pub mod fit_filters;
 mod run_record;
 mod summary;
 pub mod verdict;

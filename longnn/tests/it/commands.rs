@@ -20,7 +20,7 @@ pub fn json(arguments: &[&str]) -> Value {
 }
 
 /// Every command.
-const COMMANDS: &[&str] = &["datasets", "train", "fit-filters", "plot"];
+const COMMANDS: &[&str] = &["datasets", "train", "compare", "fit-filters", "plot"];
 
 /// Fails with this exit code, says this on stderr and nothing on stdout.
 pub fn fails(arguments: &[&str], code: i32, expected: &str) {
