@@ -7,6 +7,7 @@ mod datasets;
 mod fit_filters;
 mod options;
 mod plot;
+mod search;
 mod source;
 mod train;
 
@@ -42,6 +43,7 @@ enum Command {
     Compare(compare::Compare),
     FitFilters(fit_filters::FitFilters),
     Plot(plot::Plot),
+    Search(search::Search),
 }
 
 impl Cli {
@@ -53,6 +55,7 @@ impl Cli {
             Command::Compare(command) => command.run(),
             Command::FitFilters(command) => command.run(),
             Command::Plot(command) => command.run(),
+            Command::Search(command) => command.run(),
         };
         result.map_err(mark_bad_input)
     }

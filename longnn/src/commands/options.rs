@@ -10,8 +10,9 @@ use std::path::PathBuf;
 /// How to train.
 #[derive(Debug, Clone, Args)]
 pub struct TrainingOptions {
-    /// Settings of each model as TOML; the crate's own for the known graphs if absent
-    #[arg(long, value_name = "FILE")]
+    /// Settings of each model as TOML, or a folder with GRAPH.toml for known graphs; the crate's own
+    /// for those it has none of
+    #[arg(long, value_name = "PATH")]
     settings: Option<PathBuf>,
     /// Follow the official code where it differs: its hidden layer drops out in evaluation, too
     #[arg(long, value_name = "WHOM")]
@@ -68,12 +69,24 @@ impl TrainingOptions {
     /// # Errors
     /// If the settings file can't be read.
     pub fn settings(&self, source: &Source, model: Architecture) -> longnn::Result<Settings> {
-        let file = match (&self.settings, source) {
-            (Some(path), _) => SettingsFile::read(path)?,
-            (None, Source::Known(set)) => SettingsFile::builtin(set.name),
-            (None, _) => SettingsFile::default(),
+        let name = match source {
+            Source::Known(set) => Some(set.name),
+            _ => None,
         };
-        Ok(file.of(model))
+        let own = match &self.settings {
+            Some(folder) if folder.is_dir() => {
+                let file = name.map(|name| folder.join(format!("{name}.toml")));
+                file.filter(|file| file.exists())
+            }
+            file => file.clone(),
+        };
+        if let Some(own) = own {
+            let own = SettingsFile::read(&own)?;
+            if own.has(model) {
+                return Ok(own.of(model));
+            }
+        }
+        Ok(SettingsFile::builtin(name.unwrap_or_default()).of(model))
     }
 }
 

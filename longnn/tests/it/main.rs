@@ -3,4 +3,5 @@
 
 mod commands;
 mod compare;
+mod search;
 mod train;
