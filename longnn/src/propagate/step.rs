@@ -4,7 +4,7 @@ use super::Signals;
 use super::signals::check_len;
 use crate::Result;
 
-/// `out = α ⊙ (D^-1 A) x + Σ w ⊙ y`, in the scaled space of [`Operator`].
+/// `out = α ⊙ (D^-1 A) x + Σ w ⊙ y`, in the scaled space of [`Operator`](super::Operator).
 #[derive(Debug, Clone)]
 pub struct Step<'a> {
     pub(super) product: Coefficients<'a>,
