@@ -4,6 +4,7 @@
 //! - [`tensor`]: aligned memory, saturating half precision, error measures
 //! - [`statistics`]: means of repeated measurements and their confidence
 //! - [`progress`]: bars on stderr
+//! - [`files`]: files that are there as a whole or not at all
 //! - [`assets`]: models and data by name, found or fetched, admitted by checksum
 //! - [`report`]: the JSON record of an experiment; tables, plots and pages made from records
 //! - [`command`]: what the thin binaries share: environment, provenance, exit codes
@@ -15,6 +16,7 @@
 pub mod assets;
 pub mod command;
 pub mod device;
+pub mod files;
 pub mod progress;
 pub mod report;
 pub mod statistics;

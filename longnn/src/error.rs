@@ -1,7 +1,7 @@
 //! The one error type of the library. Its variants carry what was read or asked for and the part at
 //! fault, so that the message alone says what was wrong, where, and what to do.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// What can go wrong in `longnn`.
 #[derive(Debug, thiserror::Error)]
@@ -58,6 +58,11 @@ pub enum Error {
 }
 
 impl Error {
+    /// For `map_err`: adds the file to what the system says.
+    pub(crate) fn io(path: &Path) -> impl Fn(std::io::Error) -> Self {
+        move |source| Self::Io { path: path.to_owned(), source }
+    }
+
     /// Whether the user's input is at fault (a file, a graph, a setting), not the library.
     #[must_use]
     pub fn is_bad_input(&self) -> bool {

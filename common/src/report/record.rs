@@ -4,7 +4,7 @@
 //! version, they are written as a whole or not at all, and reading one names the file and the
 //! field that is wrong.
 
-use std::fs::{self, File};
+use std::fs::File;
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 
@@ -14,6 +14,7 @@ use serde_json::{Map, Value};
 use thiserror::Error;
 
 use super::{Host, Provenance, Timestamp, Versions};
+use crate::files;
 
 /// The version of the record's form; a change of meaning raises it.
 const SCHEMA: u32 = 1;
@@ -119,20 +120,11 @@ impl Record {
     /// [`RecordError::Io`] where the file can't be written.
     pub fn write(&self, path: &Path) -> Result<(), RecordError> {
         let io = |source| RecordError::Io { action: "write", path: path.to_owned(), source };
-        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
-        let folder = folder.unwrap_or(Path::new("."));
-        fs::create_dir_all(folder).map_err(io)?;
-        let mut builder = tempfile::Builder::new();
-        builder.prefix(".record-");
-        // A temporary file is its owner's only; a record is for everybody, as far as umask goes.
-        #[cfg(unix)]
-        builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
-        let mut file = builder.tempfile_in(folder).map_err(io)?;
-        serde_json::to_writer_pretty(&mut file, self).map_err(|error| io(error.into()))?;
-        file.write_all(b"\n").map_err(io)?;
-        file.as_file().sync_all().map_err(io)?;
-        file.persist(path).map_err(|error| io(error.error))?;
-        Ok(())
+        files::replace(path, |file| {
+            serde_json::to_writer_pretty(&mut *file, self)?;
+            file.write_all(b"\n")
+        })
+        .map_err(io)
     }
 
     /// Reads a record.
@@ -201,6 +193,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use std::fs;
     use crate::device::discover;
 
     fn record() -> Record {

@@ -57,13 +57,12 @@ fn in_file(path: &Path) -> impl Fn(Error) -> Error {
 /// A file's bytes. Graphs fit into memory, and a file that doesn't isn't one.
 fn read_bytes(path: &Path) -> Result<Vec<u8>> {
     const MAX_FILE_BYTES: u64 = 4 << 30;
-    let io = |source| Error::Io { path: path.to_owned(), source };
-    let length = std::fs::metadata(path).map_err(io)?.len();
+    let length = std::fs::metadata(path).map_err(Error::io(path))?.len();
     if length > MAX_FILE_BYTES {
         let problem = format!("has {length} bytes; at most {MAX_FILE_BYTES} are read");
         return Err(fault(path, "size", problem));
     }
-    std::fs::read(path).map_err(io)
+    std::fs::read(path).map_err(Error::io(path))
 }
 
 /// What a graph is called: the file's or folder's name without its extension.

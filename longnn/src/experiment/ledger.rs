@@ -54,7 +54,7 @@ impl Ledger {
     /// # Errors
     /// If it can't be made.
     pub fn new(folder: &Path) -> Result<Self> {
-        fs::create_dir_all(folder).map_err(|source| io(folder, source))?;
+        fs::create_dir_all(folder).map_err(Error::io(folder))?;
         Ok(Self { folder: folder.to_owned() })
     }
 
@@ -96,7 +96,7 @@ impl Ledger {
             outcomes.sort_by_key(|outcome| outcome.seed);
             let (settings, model) = (settings.clone(), group.model);
             let whole = RunRecord::new(group.problem, model, settings, *protocol, outcomes)?;
-            replace(&path, &whole)?;
+            whole.write(&path)?;
             record = Some(whole);
         }
         let mut record = match record {
@@ -143,21 +143,10 @@ impl Group<'_> {
     }
 }
 
-/// Puts a record in a file's place at once.
-fn replace(path: &Path, record: &RunRecord) -> Result<()> {
-    let partial = path.with_extension("partial");
-    record.write(&partial)?;
-    fs::rename(&partial, path).map_err(|source| io(path, source))
-}
-
 /// A graph's name without what a file name can't have.
 fn file_name(name: &str) -> String {
     let is_plain = |c: char| c.is_ascii_alphanumeric() || "_.=,".contains(c);
     name.chars().map(|c| if is_plain(c) { c } else { '_' }).take(100).collect()
-}
-
-fn io(path: &Path, source: std::io::Error) -> Error {
-    Error::Io { path: path.to_owned(), source }
 }
 
 /// The 64-bit FNV-1a hash, which stays the same from one release of Rust to the next.

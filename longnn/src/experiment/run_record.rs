@@ -9,8 +9,10 @@ use crate::model::{Architecture, Problem, Settings};
 use crate::plot::FilterPlot;
 use crate::train::{LearnedFilter, Outcome, Protocol};
 use crate::{Error, Result};
+use common::files;
 use serde::{Deserialize, Serialize};
 use std::fs;
+use std::io::Write;
 use std::path::Path;
 
 /// A training with its settings and results.
@@ -115,13 +117,13 @@ impl RunRecord {
         Ok(plot)
     }
 
-    /// Writes the record.
+    /// Writes the record, at once.
     ///
     /// # Errors
     /// If the file can't be written.
     pub fn write(&self, path: &Path) -> Result<()> {
         let text = serde_json::to_string_pretty(self).expect("records are plain data");
-        fs::write(path, text).map_err(|source| Error::Io { path: path.into(), source })
+        files::replace(path, |file| file.write_all(text.as_bytes())).map_err(Error::io(path))
     }
 
     /// Reads a record.
@@ -129,8 +131,7 @@ impl RunRecord {
     /// # Errors
     /// If it can't be read or isn't one.
     pub fn read(path: &Path) -> Result<Self> {
-        let text =
-            fs::read_to_string(path).map_err(|source| Error::Io { path: path.into(), source })?;
+        let text = fs::read_to_string(path).map_err(Error::io(path))?;
         serde_json::from_str(&text).map_err(|error| Error::File {
             path: path.into(),
             part: "run".into(),

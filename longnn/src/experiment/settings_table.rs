@@ -2,7 +2,9 @@
 
 use crate::model::{Architecture, Settings, SettingsFile};
 use crate::{Error, Result};
+use common::files;
 use std::fs;
+use std::io::Write;
 use std::path::Path;
 use toml_edit::{DocumentMut, Item, Table};
 
@@ -15,7 +17,7 @@ pub fn update(path: &Path, model: Architecture, settings: &Settings, comment: &s
     let text = match path.exists() {
         true => {
             SettingsFile::read(path)?;
-            fs::read_to_string(path).map_err(|source| io(path, source))?
+            fs::read_to_string(path).map_err(Error::io(path))?
         }
         false => String::new(),
     };
@@ -68,16 +70,10 @@ fn difference(settings: &Settings) -> Result<Table, Box<dyn std::error::Error>> 
 
 /// Writes the text if it says what it should.
 fn write(path: &Path, model: Architecture, settings: &Settings, text: &str) -> Result<()> {
-    let partial = path.with_extension("partial");
-    fs::write(&partial, text).map_err(|source| io(&partial, source))?;
-    if SettingsFile::read(&partial)?.of(model) != *settings {
+    if SettingsFile::parse(text, path)?.of(model) != *settings {
         return Err(fault(path, format!("[{model}] would not be read back as it is")));
     }
-    fs::rename(&partial, path).map_err(|source| io(path, source))
-}
-
-fn io(path: &Path, source: std::io::Error) -> Error {
-    Error::Io { path: path.to_owned(), source }
+    files::replace(path, |file| file.write_all(text.as_bytes())).map_err(Error::io(path))
 }
 
 fn fault(path: &Path, problem: impl ToString) -> Error {

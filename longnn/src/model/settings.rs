@@ -173,12 +173,12 @@ impl SettingsFile {
     /// If it can't be read, isn't TOML, has a table that is no model, a name that is no setting, or
     /// a value outside its range; the message has the line.
     pub fn read(path: &Path) -> Result<Self> {
-        let text = std::fs::read_to_string(path)
-            .map_err(|source| Error::Io { path: path.into(), source })?;
+        let text = std::fs::read_to_string(path).map_err(Error::io(path))?;
         Self::parse(&text, path)
     }
 
-    fn parse(text: &str, path: &Path) -> Result<Self> {
+    /// Parses a settings file's text; the path is for errors.
+    pub(crate) fn parse(text: &str, path: &Path) -> Result<Self> {
         let bad = |part: &str, problem: String| Error::File {
             path: PathBuf::from(path),
             part: part.into(),

@@ -13,6 +13,7 @@ use burn::module::Module;
 use burn::optim::OptimizerRecord;
 use burn::store::ModuleRecord;
 use burn::tensor::Bytes;
+use common::files;
 use serde::{Deserialize, Serialize};
 use std::fs::{self, File};
 use std::io::{Read, Write};
@@ -65,7 +66,7 @@ impl Checkpoints {
         problem: &Problem,
         architecture: Architecture,
     ) -> Result<Self> {
-        fs::create_dir_all(folder).map_err(|source| io(folder, source))?;
+        fs::create_dir_all(folder).map_err(Error::io(folder))?;
         let what = What {
             graph: problem.graph().name().to_owned(),
             n_nodes: problem.n_nodes(),
@@ -80,11 +81,11 @@ impl Checkpoints {
     /// # Errors
     /// If one can't be removed.
     pub fn forget(&self) -> Result<()> {
-        let entries = fs::read_dir(&self.folder).map_err(|source| io(&self.folder, source))?;
+        let entries = fs::read_dir(&self.folder).map_err(Error::io(&self.folder))?;
         for entry in entries {
-            let path = entry.map_err(|source| io(&self.folder, source))?.path();
+            let path = entry.map_err(Error::io(&self.folder))?.path();
             if path.extension().is_some_and(|extension| extension == "checkpoint") {
-                fs::remove_file(&path).map_err(|source| io(&path, source))?;
+                fs::remove_file(&path).map_err(Error::io(&path))?;
             }
         }
         Ok(())
@@ -103,7 +104,6 @@ impl Checkpoints {
     /// Writes a run's checkpoint.
     pub(super) fn save(&self, run: &mut Run, protocol: &Protocol) -> Result<()> {
         let path = self.path(run.job.seed);
-        let partial = path.with_extension("partial");
         let state = State {
             what: self.what.clone(),
             settings: run.job.settings.clone(),
@@ -115,24 +115,23 @@ impl Checkpoints {
             has_ended: run.end.is_some(),
             has_diverged: run.end == Some(End::Diverged),
         };
-        let file = File::create(&partial).map_err(|source| io(&partial, source))?;
-        let mut archive = ZipWriter::new(file);
-        let mut part = |name: &str, bytes: &[u8]| -> std::io::Result<()> {
-            archive.start_file(name, SimpleFileOptions::default())?;
-            archive.write_all(bytes)
-        };
         let parameters = run.parameters.clone().into_record().into_bytes();
         let parameters = parameters.map_err(|error| fault(&path, "parameters", error))?;
         let optimizer = run.optimizer.into_bytes();
         let optimizer = optimizer.map_err(|error| fault(&path, "optimizer", error))?;
         let state = serde_json::to_vec(&state).map_err(|error| fault(&path, "state", error))?;
-        part("state.json", &state)
-            .and_then(|()| part("parameters", &parameters))
-            .and_then(|()| part("optimizer", &optimizer))
-            .map_err(|source| io(&partial, source))?;
-        let file = archive.finish().map_err(|error| fault(&partial, "zip", error))?;
-        file.sync_all().map_err(|source| io(&partial, source))?;
-        fs::rename(&partial, &path).map_err(|source| io(&path, source))?;
+        files::replace(&path, |file| {
+            let mut archive = ZipWriter::new(file);
+            let parts: [(&str, &[u8]); 3] =
+                [("state.json", &state), ("parameters", &parameters), ("optimizer", &optimizer)];
+            for (name, bytes) in parts {
+                archive.start_file(name, SimpleFileOptions::default())?;
+                archive.write_all(bytes)?;
+            }
+            archive.finish()?;
+            Ok(())
+        })
+        .map_err(Error::io(&path))?;
         run.saved_epoch = run.epoch;
         Ok(())
     }
@@ -143,7 +142,7 @@ impl Checkpoints {
         if !path.exists() {
             return Ok(run);
         }
-        let file = File::open(&path).map_err(|source| io(&path, source))?;
+        let file = File::open(&path).map_err(Error::io(&path))?;
         let mut archive = ZipArchive::new(file).map_err(|error| fault(&path, "zip", error))?;
         let mut part = |name: &str| -> Result<Vec<u8>> {
             let member = archive.by_name(name).map_err(|error| fault(&path, name, error))?;
@@ -185,10 +184,6 @@ impl Checkpoints {
         };
         Err(fault(path, "state.json", format!("is a checkpoint {differs}; choose another folder")))
     }
-}
-
-fn io(path: &Path, source: std::io::Error) -> Error {
-    Error::Io { path: path.to_owned(), source }
 }
 
 fn fault(path: &Path, part: &str, problem: impl ToString) -> Error {

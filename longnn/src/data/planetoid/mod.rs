@@ -79,10 +79,9 @@ impl Files {
     }
 
     fn in_folder(folder: &Path) -> Result<Option<Self>> {
-        let io = |source| Error::Io { path: folder.to_owned(), source };
         let mut names = Vec::new();
-        for entry in folder.read_dir().map_err(io)? {
-            let file_name = entry.map_err(io)?.file_name();
+        for entry in folder.read_dir().map_err(Error::io(folder))? {
+            let file_name = entry.map_err(Error::io(folder))?.file_name();
             let name = file_name.to_str().and_then(|name| name.strip_prefix("ind."));
             names.extend(name.and_then(|name| name.strip_suffix(".graph")).map(str::to_owned));
         }
