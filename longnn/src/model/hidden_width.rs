@@ -5,15 +5,10 @@
 //! FavardGNN learns the recurrence; OptBasisGNN takes the one whose basis is orthonormal with respect
 //! to the channel's own spectrum, which is Lanczos' algorithm and has nothing to learn.
 
-use super::network::{Noise, Place, drop_values};
+use super::forward::Forward;
 use super::{Initializer, Parameters, Problem, Settings};
-use crate::autodiff::features::TimesFeatures;
-use crate::autodiff::function::{call1, call2};
-use crate::autodiff::pointwise::HiddenLayer;
-use crate::autodiff::propagation::Propagation;
 use crate::graph::SelfLoops;
 use burn::tensor::Tensor;
-use std::sync::Arc;
 
 /// `√β` is kept above.
 const LEAST_ROOT_BETA: f64 = 1e-2;
@@ -59,47 +54,29 @@ impl HiddenWidth {
     }
 
     /// The classes' scores.
-    pub(super) fn forward(
-        self,
-        parameters: &Parameters,
-        settings: &Settings,
-        problem: &Problem,
-        noise: Option<Noise>,
-    ) -> Tensor<2> {
+    pub(super) fn forward(self, parameters: &Parameters, pass: Forward<'_>) -> Tensor<2> {
         let first = &parameters.encoder[0];
-        let dropout = Noise::at(noise, Place::Features, settings.feature_dropout);
-        let features = TimesFeatures::new(Arc::clone(problem.features()), dropout);
-        let dropout = Noise::at(noise, Place::Hidden, settings.hidden_dropout);
-        let product = call1(features, first.weight.val());
-        let hidden = call2(HiddenLayer::new(dropout), product, first.bias.val());
-        let filtered = self.filter(hidden, parameters, settings, problem);
-        let dropout = Noise::at(noise, Place::Propagation, settings.propagation_dropout);
-        parameters.encoder[1].forward(drop_values(filtered, dropout))
+        let hidden = pass.hidden(pass.times_features(first), first);
+        let filtered = self.filter(hidden, parameters, pass);
+        parameters.encoder[1].forward(pass.drop_values(filtered))
     }
 
-    fn filter(
-        self,
-        signals: Tensor<2>,
-        parameters: &Parameters,
-        settings: &Settings,
-        problem: &Problem,
-    ) -> Tensor<2> {
+    fn filter(self, signals: Tensor<2>, parameters: &Parameters, pass: Forward<'_>) -> Tensor<2> {
+        let degree = pass.settings.degree;
         let mixing = parameters.mixing.as_ref().expect("both models have it").val();
         let weight = |order: usize| row(&mixing, order);
         let learned = parameters
             .basis
             .as_ref()
-            .map(|basis| LearnedRecurrence { values: basis.val(), n_orders: settings.degree + 1 });
+            .map(|basis| LearnedRecurrence { values: basis.val(), n_orders: degree + 1 });
         let first = match &learned {
             Some(learned) => signals / learned.root_beta(0),
             None => normalized(signals),
         };
         let mut sum = first.clone() * weight(0);
         let mut state = Recurrence { last: first, before: None };
-        for order in 1..=settings.degree {
-            let operator = Arc::clone(problem.operator(SelfLoops::AsGiven));
-            let propagation = Propagation::new(operator, Arc::clone(problem.pool()));
-            let product = call1(propagation, state.last.clone());
+        for order in 1..=degree {
+            let product = pass.propagate(SelfLoops::AsGiven, state.last.clone());
             let next = match &learned {
                 Some(learned) => learned.next(order, product, &state),
                 None => orthonormalized(product, &state),

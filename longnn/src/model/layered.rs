@@ -1,15 +1,10 @@
 //! Models that propagate inside each of two layers: GCN (Kipf and Welling 2017) and ChebNet
 //! (Defferrard et al. 2016; section 2 of the notes).
 
-use super::network::{Noise, Place};
+use super::forward::Forward;
 use super::{Initializer, Parameters, Problem, Settings};
-use crate::autodiff::features::TimesFeatures;
-use crate::autodiff::function::{call1, call2};
-use crate::autodiff::pointwise::HiddenLayer;
-use crate::autodiff::propagation::Propagation;
 use crate::graph::SelfLoops;
 use burn::tensor::Tensor;
-use std::sync::Arc;
 
 /// A model of this form: `Σ_k p_k(Â) X W_k + b` twice, a rectifier between.
 #[derive(Debug)]
@@ -51,36 +46,20 @@ impl Layered {
     }
 
     /// The classes' scores.
-    pub(super) fn forward(
-        &self,
-        parameters: &Parameters,
-        settings: &Settings,
-        problem: &Problem,
-        noise: Option<Noise>,
-    ) -> Tensor<2> {
-        let (first, second) = parameters.encoder.split_at(self.n_terms(settings));
-        let dropout = Noise::at(noise, Place::Features, settings.feature_dropout);
-        let terms = first.iter().map(|affine| {
-            let features = TimesFeatures::new(Arc::clone(problem.features()), dropout);
-            call1(features, affine.weight.val())
-        });
-        let product = self.propagate(terms.collect(), problem);
-        let dropout = Noise::at(noise, Place::Hidden, settings.hidden_dropout);
-        let hidden = call2(HiddenLayer::new(dropout), product, first[0].bias.val());
+    pub(super) fn forward(&self, parameters: &Parameters, pass: Forward<'_>) -> Tensor<2> {
+        let (first, second) = parameters.encoder.split_at(self.n_terms(pass.settings));
+        let terms = first.iter().map(|affine| pass.times_features(affine));
+        let hidden = pass.hidden(self.propagate(terms.collect(), pass), &first[0]);
         let terms = second.iter().map(|affine| hidden.clone().matmul(affine.weight.val()));
-        self.propagate(terms.collect(), problem) + second[0].bias.val()
+        self.propagate(terms.collect(), pass) + second[0].bias.val()
     }
 
     /// `Σ_k T_k(−Â) Z_k` by Clenshaw's rule, or `Ã Z_0`.
-    fn propagate(&self, mut terms: Vec<Tensor<2>>, problem: &Problem) -> Tensor<2> {
-        let loops = if self.is_chebyshev { SelfLoops::AsGiven } else { SelfLoops::Added };
-        let propagate = |x: Tensor<2>| {
-            let operator = Arc::clone(problem.operator(loops));
-            call1(Propagation::new(operator, Arc::clone(problem.pool())), x)
-        };
+    fn propagate(&self, mut terms: Vec<Tensor<2>>, pass: Forward<'_>) -> Tensor<2> {
         if !self.is_chebyshev {
-            return propagate(terms.remove(0));
+            return pass.propagate(SelfLoops::Added, terms.remove(0));
         }
+        let propagate = |x: Tensor<2>| pass.propagate(SelfLoops::AsGiven, x);
         // b_k = Z_k − 2 Â b_{k+1} − b_{k+2}, and at the end only once Â b_1.
         let (mut last, mut before): (Option<Tensor<2>>, Option<Tensor<2>>) = (None, None);
         while terms.len() > 1 {

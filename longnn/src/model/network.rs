@@ -4,53 +4,15 @@
 //! seeds side by side: [`Network::encode`] gives each seed's signals, [`Network::filter_weights`]
 //! its filter, and one filter operation serves them all. The other models have no second half.
 
+use super::forward::{Forward, Noise};
 use super::hidden_width::HiddenWidth;
 use super::layered::Layered;
 use super::polynomial::Polynomial;
 use super::{Architecture, Initializer, Parameters, Problem, Settings};
 use crate::Result;
-use crate::autodiff::function::call1;
-use crate::autodiff::pointwise::DropoutLayer;
-use crate::propagate::{Chebyshev, Dropout};
+use crate::propagate::Chebyshev;
 use burn::tensor::Tensor;
 use std::sync::Arc;
-
-/// Where a pass has its dropout from. Every draw is a function of seed, epoch, place in the network
-/// and position, so a seed has the same ones whoever is trained beside it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Noise {
-    /// The seed of the run.
-    pub seed: u64,
-    /// Differs from pass to pass.
-    pub pass: u64,
-    /// Only the hidden layer's: what the official code forgets to switch off when it evaluates.
-    pub hidden_only: bool,
-}
-
-/// The places in a network where values are dropped.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Place {
-    Features,
-    Hidden,
-    Propagation,
-}
-
-impl Noise {
-    /// The dropout of a place; `None` where nothing is dropped.
-    pub(super) fn at(noise: Option<Self>, place: Place, rate: f64) -> Option<Dropout> {
-        let noise = noise.filter(|noise| !noise.hidden_only || place == Place::Hidden)?;
-        let pass = noise.pass * 3 + place as u64;
-        Dropout::new(rate, noise.seed, pass).expect("settings are checked before training")
-    }
-}
-
-/// Dropout of a dense matrix.
-pub(super) fn drop_values(x: Tensor<2>, dropout: Option<Dropout>) -> Tensor<2> {
-    match dropout {
-        Some(dropout) => call1(DropoutLayer(dropout), x),
-        None => x,
-    }
-}
 
 /// A model on a graph.
 #[derive(Debug)]
@@ -105,12 +67,11 @@ impl Network {
     /// The signals that are to be filtered, `N x C`, or the classes' scores where nothing is.
     #[must_use]
     pub fn encode(&self, parameters: &Parameters, noise: Option<Noise>) -> Tensor<2> {
+        let pass = Forward { problem: &self.problem, settings: &self.settings, noise };
         match &self.form {
-            Form::Polynomial(form) => form.encode(parameters, &self.settings, &self.problem, noise),
-            Form::Layered(form) => form.forward(parameters, &self.settings, &self.problem, noise),
-            Form::HiddenWidth(form) => {
-                form.forward(parameters, &self.settings, &self.problem, noise)
-            }
+            Form::Polynomial(form) => form.encode(parameters, pass),
+            Form::Layered(form) => form.forward(parameters, pass),
+            Form::HiddenWidth(form) => form.forward(parameters, pass),
         }
     }
 

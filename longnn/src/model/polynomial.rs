@@ -1,14 +1,12 @@
 //! Models that compute the classes' scores of each node first and filter them then: LON-GNN (section
 //! 1.4 of the notes), JacobiConv, ChebNetII, BernNet, GPRGNN, APPNP. MLP is the one without a filter.
 
-use super::network::{Noise, Place, drop_values};
+use super::forward::Forward;
 use super::settings::Reparametrization;
 use super::{Architecture, Initializer, Parameters, Problem, Settings};
 use crate::Result;
-use crate::autodiff::features::TimesFeatures;
 use crate::autodiff::filter::{FilterWeights, flatten, restore};
-use crate::autodiff::function::{call1, call2};
-use crate::autodiff::pointwise::HiddenLayer;
+use crate::autodiff::function::call1;
 use crate::basis::{Basis, ExponentMap, Exponents, Measure, Sign};
 use crate::filter::{
     self, Coefficients, Decomposition, ExponentSource, FilterNorm, FilterPenalty, Parametrization,
@@ -89,25 +87,15 @@ impl Polynomial {
     }
 
     /// The scores before the filter.
-    pub(super) fn encode(
-        &self,
-        parameters: &Parameters,
-        settings: &Settings,
-        problem: &Problem,
-        noise: Option<Noise>,
-    ) -> Tensor<2> {
+    pub(super) fn encode(&self, parameters: &Parameters, pass: Forward<'_>) -> Tensor<2> {
         let first = &parameters.encoder[0];
-        let features = Noise::at(noise, Place::Features, settings.feature_dropout);
-        let features = TimesFeatures::new(Arc::clone(problem.features()), features);
-        let product = call1(features, first.weight.val());
+        let product = pass.times_features(first);
         let scores = if self.is_linear {
             product + first.bias.val()
         } else {
-            let hidden = Noise::at(noise, Place::Hidden, settings.hidden_dropout);
-            let hidden = call2(HiddenLayer::new(hidden), product, first.bias.val());
-            parameters.encoder[1].forward(hidden)
+            parameters.encoder[1].forward(pass.hidden(product, first))
         };
-        drop_values(scores, Noise::at(noise, Place::Propagation, settings.propagation_dropout))
+        pass.drop_values(scores)
     }
 
     pub(super) fn engine(&self) -> Option<&Arc<Chebyshev>> {
