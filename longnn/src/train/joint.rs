@@ -10,6 +10,7 @@ use crate::autodiff::filter::ChebyshevFilter;
 use crate::autodiff::function::{Function, Matrix, MatrixRef, call1, call2};
 use crate::model::Problem;
 use burn::tensor::{Gradients, Tensor};
+use rayon::prelude::*;
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// What a run brings to the joint part.
@@ -69,12 +70,12 @@ pub(super) fn losses(
     (values(losses), gradients.collect())
 }
 
-/// The classes' scores of all runs, `N x (S C)`, without gradients.
-pub(super) fn scores(runs: &[&mut Run], passes: Vec<Pass>) -> Vec<f32> {
+/// The classes' scores of each run, `N x C`, without gradients.
+pub(super) fn scores(runs: &[&mut Run], passes: Vec<Pass>) -> Vec<Matrix> {
     let (signals, weights): (Vec<_>, Vec<_>) =
         passes.into_iter().map(|pass| (pass.signals, pass.weights)).unzip();
     let weights: Option<Vec<Tensor<2>>> = weights.into_iter().collect();
-    values(filtered(runs, beside(signals), weights.map(beside)))
+    columns_apart(&filtered(runs, beside(signals), weights.map(beside)), runs.len())
 }
 
 /// One filter for all runs, where they have one; `runs` are of the same model.
@@ -104,7 +105,7 @@ fn columns_apart(matrix: &Tensor<2>, n_runs: usize) -> Vec<Matrix> {
         let own = |row: &[f32]| row[place * columns..][..columns].to_vec();
         Matrix { rows, columns, values: values.chunks_exact(width).flat_map(own).collect() }
     };
-    (0..n_runs).map(part).collect()
+    (0..n_runs).into_par_iter().map(part).collect()
 }
 
 /// A function whose value nobody asks for and whose gradients are known already.

@@ -10,6 +10,7 @@ use super::outcome::Outcome;
 use super::protocol::Protocol;
 use super::run::{Job, Run};
 use crate::Result;
+use crate::autodiff::function::Matrix;
 use crate::model::{Architecture, Parameters, Problem};
 use burn::module::Module;
 use rayon::prelude::*;
@@ -158,13 +159,10 @@ fn evaluate(problem: &Problem, protocol: &Protocol, runs: &[&mut Run]) -> Result
         })
         .collect();
     let scores = joint::scores(runs, passes);
-    let (graph, n_classes) = (problem.graph(), problem.n_classes());
-    let width = runs.len() * n_classes;
-    let measure = |(place, run): (usize, &&mut Run)| {
-        let own = |row: &[f32]| row[place * n_classes..][..n_classes].to_vec();
-        let scores: Vec<f32> = scores.chunks_exact(width).flat_map(own).collect();
-        let of = |nodes: &[u32]| graph.metric().measure(&scores, graph.labels(), nodes);
+    let graph = problem.graph();
+    let measure = |(run, scores): (&&mut Run, &Matrix)| {
+        let of = |nodes: &[u32]| graph.metric().measure(&scores.values, graph.labels(), nodes);
         Ok((of(run.job.split.validation())?, of(run.job.split.test())?))
     };
-    runs.par_iter().enumerate().map(measure).collect()
+    runs.par_iter().zip(&scores).map(measure).collect()
 }
