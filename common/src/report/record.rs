@@ -193,8 +193,8 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use std::fs;
     use crate::device::discover;
+    use std::fs;
 
     fn record() -> Record {
         let provenance = Provenance {

@@ -3,8 +3,8 @@
 //! A counter-based generator (a keyed hash of the counter) gives each value its own draw, whatever the
 //! order, the task or the vector it is computed in.
 
-use crate::propagate::kernel::{Kernel, RowLoop, Vector};
 use crate::{Error, Result};
+use pulp::{Arch, NullaryFnOnce};
 
 /// Which features are dropped in one forward and backward pass.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -38,14 +38,11 @@ impl Dropout {
         }))
     }
 
-    /// `out = mask ⊙ values / (1 - p)`: value `i` has place `i` of the mask's `row`.
-    pub(super) fn apply(&self, row: u32, first: u32, values: &[f32], out: &mut [f32]) {
-        // The loop has no vectors of its own, the narrow one runs it once.
-        Kernel::best().run(8, &mut Mask { dropout: self.of_row(row), first, values, out });
+    /// `out = mask ⊙ values / (1 - p)`: value `i` has place `first + i` of the mask's `row`.
+    pub(super) fn apply(self, row: u32, first: u32, values: &[f32], out: &mut [f32]) {
+        Arch::new().dispatch(Masked { mask: self.of_row(row), first, values, out });
     }
-}
 
-impl Dropout {
     /// The factor of what is kept, `1 / (1 - p)`.
     #[must_use]
     pub fn scale(self) -> f32 {
@@ -66,22 +63,21 @@ impl Dropout {
     }
 }
 
-/// The mask of consecutive places.
-struct Mask<'a> {
-    dropout: Dropout,
+/// Consecutive places of a mask's row, compiled for the widest vectors.
+struct Masked<'a> {
+    mask: Dropout,
     first: u32,
     values: &'a [f32],
     out: &'a mut [f32],
 }
 
-impl RowLoop for Mask<'_> {
-    /// Written so that the compiler vectorises it with the instructions it is compiled for.
+impl NullaryFnOnce for Masked<'_> {
+    type Output = ();
+
     #[inline(always)]
-    unsafe fn run<V: Vector, const N: usize>(&mut self, _: usize) {
-        let dropout = self.dropout;
-        for (place, (&value, out)) in self.values.iter().zip(&mut *self.out).enumerate() {
-            let counter = self.first.wrapping_add(place as u32);
-            *out = dropout.kept(counter, value);
+    fn call(self) {
+        for (place, (&value, out)) in self.values.iter().zip(self.out).enumerate() {
+            *out = self.mask.kept(self.first.wrapping_add(place as u32), value);
         }
     }
 }
