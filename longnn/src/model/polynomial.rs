@@ -5,7 +5,7 @@ use super::forward::Forward;
 use super::settings::Reparametrization;
 use super::{Architecture, Initializer, Parameters, Problem, Settings};
 use crate::Result;
-use crate::autodiff::filter::{FilterWeights, flatten, restore};
+use crate::autodiff::filter::{FilterWeights, flatten};
 use crate::autodiff::function::call1;
 use crate::basis::{Basis, ExponentMap, Exponents, Measure, Sign};
 use crate::filter::{
@@ -136,18 +136,18 @@ impl Polynomial {
         parameters
     }
 
-    /// What is learned of the filter, in the filter's own terms.
+    /// What is learned of the filter, as [`flatten`] lays it out.
     #[must_use]
-    pub fn filter_parameters(&self, parameters: &Parameters) -> Option<filter::Parameters> {
+    pub fn filter_values(&self, parameters: &Parameters) -> Option<Vec<f32>> {
         let filter = self.filter.as_ref()?;
         if !filter.is_learned {
-            return Some(filter.start.clone());
+            return Some(flatten(&filter.start));
         }
         let parts = [&parameters.coefficients, &parameters.mixing, &parameters.basis];
         let values = parts.into_iter().flatten().flat_map(|part| {
             part.val().into_data().try_to_vec::<f32>().expect("parameters are of single precision")
         });
-        Some(restore(&filter.parametrization, &values.collect::<Vec<_>>()))
+        Some(values.collect())
     }
 
     /// How the filter's parameters become a filter.

@@ -4,7 +4,6 @@
 //! optimiser and of `state.json`. Dropout is a function of seed and epoch, so no generator has a
 //! state to keep. The file appears under its name only when it is whole.
 
-use super::outcome::LearnedFilter;
 use super::protocol::{EarlyStopping, Protocol};
 use super::run::{End, Run};
 use crate::model::{Architecture, Problem, Settings};
@@ -49,7 +48,7 @@ struct State {
     protocol: Protocol,
     epoch: usize,
     stopping: EarlyStopping,
-    best: Option<LearnedFilter>,
+    best_filter: Option<Vec<f32>>,
     epoch_ms: Vec<f64>,
     has_ended: bool,
     has_diverged: bool,
@@ -110,7 +109,7 @@ impl Checkpoints {
             protocol: *protocol,
             epoch: run.epoch,
             stopping: run.stopping,
-            best: run.best.clone(),
+            best_filter: run.best_filter.clone(),
             epoch_ms: run.epoch_ms.clone(),
             has_ended: run.end.is_some(),
             has_diverged: run.end == Some(End::Diverged),
@@ -164,7 +163,7 @@ impl Checkpoints {
         run.epoch = state.epoch;
         run.saved_epoch = state.epoch;
         run.stopping = state.stopping;
-        run.best = state.best;
+        run.best_filter = state.best_filter;
         run.epoch_ms = state.epoch_ms;
         let end = if state.has_diverged { End::Diverged } else { End::Stopped };
         run.end = state.has_ended.then_some(end);

@@ -1,8 +1,9 @@
 //! What a run ends with: its results, and the filter that it learned.
 
+use crate::autodiff::filter::restore;
 use crate::basis::Matrix;
 use crate::filter::{FilterNorm, Response};
-use crate::model::{Network, Parameters};
+use crate::model::Network;
 use serde::{Deserialize, Serialize};
 
 /// The result of one seed.
@@ -41,12 +42,14 @@ pub struct LearnedFilter {
 }
 
 impl LearnedFilter {
-    /// The filter of a network's parameters, if it has one that is a number everywhere.
+    /// The filter of a network, from what it learned of it ([`Polynomial::filter_values`]), if it is a
+    /// number everywhere.
+    ///
+    /// [`Polynomial::filter_values`]: crate::model::polynomial::Polynomial::filter_values
     #[must_use]
-    pub fn of(network: &Network, parameters: &Parameters) -> Option<Self> {
-        let form = network.polynomial()?;
-        let parametrization = form.parametrization()?;
-        let parameters = form.filter_parameters(parameters)?;
+    pub fn of(network: &Network, values: &[f32]) -> Option<Self> {
+        let parametrization = network.polynomial()?.parametrization()?;
+        let parameters = restore(parametrization, values);
         let exponents = if parametrization.basis().has_exponents() {
             let exponents = parametrization.exponents(&parameters).ok()?;
             exponents.iter().map(|pair| (pair.a(), pair.b())).collect()

@@ -7,7 +7,6 @@ use crate::Result;
 use crate::graph::Split;
 use crate::model::{Architecture, Initializer, Network, Noise, Parameters, Problem, Settings};
 use burn::lr_scheduler::module_lr_scheduler::ModuleLrScheduler;
-use burn::module::Module;
 use burn::optim::{GradientsParams, ModuleOptimizer};
 use burn::tensor::{Device, Gradients};
 use std::sync::Arc;
@@ -51,7 +50,8 @@ pub(super) struct Run {
     rates: ModuleLrScheduler,
     pub train_nodes: Arc<[u32]>,
     pub stopping: EarlyStopping,
-    pub best: Option<LearnedFilter>,
+    /// What was learned of the filter at the best epoch.
+    pub best_filter: Option<Vec<f32>>,
     /// The epoch that comes next.
     pub epoch: usize,
     /// The epoch of its last checkpoint.
@@ -80,7 +80,7 @@ impl Run {
             network,
             job,
             stopping: EarlyStopping::new(),
-            best: None,
+            best_filter: None,
             epoch: 0,
             saved_epoch: 0,
             epoch_ms: Vec::new(),
@@ -117,7 +117,9 @@ impl Run {
     pub fn observe(&mut self, loss: f32, validation: f64, test: f64, protocol: &Protocol) {
         match self.stopping.observe(self.epoch, validation, test, protocol.patience) {
             Verdict::Best => {
-                self.best = LearnedFilter::of(&self.network, &self.parameters.valid());
+                let form = self.network.polynomial();
+                let values = form.and_then(|form| form.filter_values(&self.parameters));
+                self.best_filter = values.filter(|values| values.iter().all(|x| x.is_finite()));
             }
             Verdict::Wait => {}
             Verdict::Stop => self.end = Some(End::Stopped),
@@ -142,7 +144,7 @@ impl Run {
             epochs: self.epoch,
             diverged: self.end == Some(End::Diverged),
             epoch_ms_median: times.get(times.len() / 2).copied().unwrap_or(0.0),
-            filter: self.best,
+            filter: self.best_filter.and_then(|values| LearnedFilter::of(&self.network, &values)),
         }
     }
 }
