@@ -2,11 +2,11 @@
 
 use super::{Generated, with_source};
 use crate::experiment::{Experiment, read};
-use crate::longnn::{
-    Accuracy, AccuracyMetrics, AccuracyRow, Bases, BasesMetrics, FilterMetrics, Filters,
-};
+use crate::longnn::{Accuracy, AccuracyMetrics, Bases, BasesMetrics, FilterMetrics, Filters};
 use common::report::{Align, Axis, Claim, Plot, Series, Svg, Table, claims_table};
+use longnn::experiment::compare::Row;
 use longnn::experiment::fit_filters::{FittedTarget, PUBLISHED};
+use longnn::experiment::verdict::Verdict;
 use longnn::model::Architecture;
 use longnn::plot::{Channel, FilterPlot};
 use longnn::train::Evaluation;
@@ -240,11 +240,11 @@ fn models_table(metrics: &AccuracyMetrics) -> Table {
 }
 
 /// `88.1 ± 0.5 (88.0)`, with what was published in brackets and a mark where that is not near.
-fn model_cell(row: &AccuracyRow) -> String {
+fn model_cell(row: &Row) -> String {
     let here = with_spread(row.test_accuracy_mean, row.test_accuracy_ci95);
     let published = row.published.as_ref();
     let published = published.map_or("-".to_owned(), |paper| format!("{:.1}", paper.mean));
-    let mark = if row.verdict == "differs" { " !" } else { "" };
+    let mark = if row.verdict == Some(Verdict::Differs) { " !" } else { "" };
     format!("{here} ({published}){mark}")
 }
 
@@ -280,14 +280,13 @@ fn speed_table(metrics: &AccuracyMetrics) -> Table {
         ("epochs", Align::Right),
         ("over-passing index, median", Align::Right),
     ]);
-    let is_lon =
-        |row: &&AccuracyRow| row.model == Architecture::Lon && row.evaluation == Evaluation::Clean;
+    let is_lon = |row: &&Row| row.model == Architecture::Lon && row.evaluation == Evaluation::Clean;
     for row in metrics.rows.iter().filter(is_lon) {
         table.row([
             row.dataset.clone(),
-            format!("{:.2}", row.epoch_ms_median),
-            format!("{:.0}", row.epochs_mean),
-            row.over_passing_median.map_or("-".to_owned(), |index| format!("{index:.2}")),
+            number(row.epoch_ms_median, 2),
+            number(row.epochs_mean, 0),
+            number(row.over_passing_median, 2),
         ]);
     }
     table
@@ -295,19 +294,25 @@ fn speed_table(metrics: &AccuracyMetrics) -> Table {
 
 /// The graphs, each once and in the order of the experiment.
 fn graphs(metrics: &AccuracyMetrics) -> impl Iterator<Item = &str> {
-    let is_official = |row: &&AccuracyRow| row.evaluation == Evaluation::Official;
+    let is_official = |row: &&Row| row.evaluation == Evaluation::Official;
     metrics.rows.iter().filter(is_official).map(|row| row.dataset.as_str())
 }
 
-fn with_spread(mean: f64, spread: Option<f64>) -> String {
-    spread.map_or(format!("{mean:.2}"), |spread| format!("{mean:.2} ± {spread:.2}"))
+fn with_spread(mean: Option<f64>, spread: Option<f64>) -> String {
+    let mean = number(mean, 2);
+    spread.map_or(mean.clone(), |spread| format!("{mean} ± {spread:.2}"))
 }
 
-fn verdict(row: &AccuracyRow) -> String {
+fn number(value: Option<f64>, digits: usize) -> String {
+    value.map_or("-".to_owned(), |value| format!("{value:.digits$}"))
+}
+
+fn verdict(row: &Row) -> String {
+    let verdict = row.verdict.map_or("no result", Verdict::name);
     match &row.difference {
         Some(difference) => {
-            format!("{} ({:+.2}, bound {:.2})", row.verdict, difference.points, difference.bound)
+            format!("{verdict} ({:+.2}, bound {:.2})", difference.points, difference.bound)
         }
-        None => row.verdict.clone(),
+        None => verdict.to_owned(),
     }
 }

@@ -12,12 +12,11 @@ use common::progress::{Bar, Progress, Unit};
 use common::report::{Claim, Verdict};
 use longnn::data::{self, catalogue};
 use longnn::experiment::compare::{Pairing, Row, mean_difference_of_lon};
-use longnn::experiment::published::{self, PlusMinus, Reimplementation};
+use longnn::experiment::published::{self, Published, Reimplementation};
 use longnn::experiment::{Entry, Group, Ledger, RunRecord, Summary, verdict};
 use longnn::model::{Architecture, Problem, SettingsFile};
 use longnn::plot::FilterPlot;
 use longnn::train::{Evaluation, Protocol, Silent};
-use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
@@ -52,11 +51,11 @@ pub struct Accuracy;
 
 #[derive(Debug, Serialize, Deserialize)]
 pub struct AccuracyMetrics {
-    pub rows: Vec<AccuracyRow>,
+    pub rows: Vec<Row>,
     /// LON-GNN, cleanly evaluated, against the baseline with the best validation mean, by graph.
-    pub pairings: Vec<PairedDifference>,
+    pub pairings: Vec<Pairing>,
     /// LON-GNN against JacobiConv where the paper's lead is largest.
-    pub lead: Option<PairedDifference>,
+    pub lead: Option<Pairing>,
     /// Mean signed difference from the independent re-implementation over graphs, in points.
     pub official_difference: Option<f64>,
     pub clean_difference: Option<f64>,
@@ -68,61 +67,6 @@ pub struct AccuracyMetrics {
 pub struct ShownFilters {
     pub graph: String,
     pub plot: FilterPlot,
-}
-
-/// What a record keeps of a [`Row`].
-#[derive(Debug, Serialize, Deserialize)]
-pub struct AccuracyRow {
-    pub dataset: String,
-    pub model: Architecture,
-    pub evaluation: Evaluation,
-    pub test_accuracy_mean: f64,
-    pub test_accuracy_std: Option<f64>,
-    pub test_accuracy_ci95: Option<f64>,
-    pub validation_accuracy_mean: f64,
-    pub seeds: usize,
-    pub epoch_ms_median: f64,
-    pub epochs_mean: f64,
-    pub diverged: usize,
-    pub over_passing_median: Option<f64>,
-    pub published: Option<PublishedAccuracy>,
-    pub reimplementation: Option<Reference>,
-    pub difference: Option<DifferenceFromReference>,
-    pub verdict: String,
-}
-
-#[derive(Debug, Serialize, Deserialize)]
-pub struct PublishedAccuracy {
-    pub mean: f64,
-    pub plus_minus: f64,
-    pub meaning: PlusMinus,
-    pub source: String,
-    pub confirmed: bool,
-}
-
-#[derive(Debug, Serialize, Deserialize)]
-pub struct Reference {
-    pub mean: f64,
-    pub std: f64,
-    pub seeds: usize,
-}
-
-#[derive(Debug, Serialize, Deserialize)]
-pub struct DifferenceFromReference {
-    pub points: f64,
-    pub bound: f64,
-}
-
-/// What a record keeps of a [`Pairing`].
-#[derive(Debug, Serialize, Deserialize)]
-pub struct PairedDifference {
-    pub dataset: String,
-    pub baseline: Architecture,
-    pub difference_mean: f64,
-    pub difference_ci95: Option<f64>,
-    pub t_test_p: Option<f64>,
-    pub wilcoxon_p: Option<f64>,
-    pub seeds: usize,
 }
 
 impl Experiment for Accuracy {
@@ -157,10 +101,7 @@ impl Experiment for Accuracy {
         let official = rows
             .filter(|row| row.model == Architecture::Lon)
             .filter(|row| row.evaluation == Evaluation::Official);
-        official
-            .filter_map(AccuracyRow::claim)
-            .chain(metrics.lead.as_ref().map(lead_claim))
-            .collect()
+        official.filter_map(claim).chain(metrics.lead.as_ref().map(lead_claim)).collect()
     }
 
     fn open_claims(reason: &str) -> Vec<Claim> {
@@ -272,53 +213,45 @@ impl AccuracyMetrics {
                 && matches!(record.model, Architecture::Lon | Architecture::JacobiPublished)
         };
         let of_lead: Vec<RunRecord> = graphs.iter().flat_map(records).filter(is_of_lead).collect();
-        let pairings = graphs.iter().filter_map(|graph| paired(&records(graph)));
         Ok(Self {
             official_difference: mean_difference_of_lon(&official),
             clean_difference: mean_difference_of_lon(&clean),
-            rows: official.iter().chain(&clean).map(kept).collect::<anyhow::Result<_>>()?,
-            pairings: pairings.map(|pairing| kept(&pairing)).collect::<anyhow::Result<_>>()?,
-            lead: paired(&of_lead).map(|pairing| kept(&pairing)).transpose()?,
+            rows: official.into_iter().chain(clean).map(kept).collect(),
+            pairings: graphs.iter().filter_map(|graph| paired(&records(graph))).collect(),
+            lead: paired(&of_lead),
             filters: graphs.iter().filter_map(|graph| graph.filters.clone()).collect(),
         })
     }
 }
 
-/// The part of a result that a record keeps: the fields of the same name.
-fn kept<K: DeserializeOwned>(result: &impl Serialize) -> anyhow::Result<K> {
-    Ok(serde_json::from_value(serde_json::to_value(result)?)?)
+/// A row without what holds on this machine and for this run only.
+fn kept(row: Row) -> Row {
+    Row { run: None, trained: 0, ..row }
 }
 
-impl AccuracyRow {
-    /// Held against the paper's number, by the rule that holds it against the re-implementation.
-    fn claim(&self) -> Option<Claim> {
-        let paper = self.published.as_ref()?;
-        let PublishedAccuracy { mean, plus_minus, confirmed, .. } = *paper;
-        let evaluation = self.evaluation;
-        let reference = Reimplementation { mean, std: plus_minus, seeds: PAPER_SEEDS, evaluation };
-        let difference = verdict::from_reimplementation(&self.summary(), &reference)?;
-        let agrees = difference.points.abs() <= difference.bound;
-        Some(Claim {
-            here: format!(
-                "{:.2} ± {:.2}",
-                self.test_accuracy_mean,
-                self.test_accuracy_std.unwrap_or(0.0)
-            ),
-            verdict: if agrees { Verdict::Holds } else { Verdict::Differs },
-            ..unjudged(&self.dataset, mean, plus_minus, confirmed)
-        })
-    }
-
-    fn summary(&self) -> Summary {
-        Summary {
-            mean: self.test_accuracy_mean,
-            std: self.test_accuracy_std,
-            ci95: self.test_accuracy_ci95,
-            seeds: self.seeds,
-            epoch_ms_median: self.epoch_ms_median,
-            diverged: self.diverged,
-        }
-    }
+/// Held against the paper's number, by the rule that holds it against the re-implementation.
+fn claim(row: &Row) -> Option<Claim> {
+    let paper = row.published.as_ref()?;
+    let &Published { mean, plus_minus, confirmed, .. } = paper;
+    let ours = Summary {
+        mean: row.test_accuracy_mean?,
+        std: row.test_accuracy_std,
+        ci95: row.test_accuracy_ci95,
+        seeds: row.seeds,
+        epoch_ms_median: row.epoch_ms_median?,
+        diverged: row.diverged,
+    };
+    let evaluation = row.evaluation;
+    let reference = Reimplementation { mean, std: plus_minus, seeds: PAPER_SEEDS, evaluation };
+    let agrees = verdict::from_reimplementation(&ours, &reference)?.verdict();
+    Some(Claim {
+        here: format!("{:.2} ± {:.2}", ours.mean, ours.std.unwrap_or(0.0)),
+        verdict: match agrees {
+            verdict::Verdict::Agrees => Verdict::Holds,
+            _ => Verdict::Differs,
+        },
+        ..unjudged(&row.dataset, mean, plus_minus, confirmed)
+    })
 }
 
 fn unjudged(graph: &str, mean: f64, std: f64, confirmed: bool) -> Claim {
@@ -332,7 +265,7 @@ fn unjudged(graph: &str, mean: f64, std: f64, confirmed: bool) -> Claim {
     }
 }
 
-fn lead_claim(lead: &PairedDifference) -> Claim {
+fn lead_claim(lead: &Pairing) -> Claim {
     let ci95 = lead.difference_ci95.unwrap_or(f64::INFINITY);
     Claim {
         system: SYSTEM.to_owned(),

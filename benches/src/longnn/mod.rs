@@ -10,7 +10,7 @@ mod accuracy;
 mod bases;
 mod filters;
 
-pub use accuracy::{Accuracy, AccuracyMetrics, AccuracyRow};
+pub use accuracy::{Accuracy, AccuracyMetrics};
 pub use bases::{Bases, BasesMetrics};
 pub use filters::{FilterMetrics, Filters};
 

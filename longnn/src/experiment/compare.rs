@@ -9,11 +9,11 @@ use super::{Entry, RunRecord, Summary};
 use crate::model::Architecture;
 use crate::train::{Evaluation, Outcome, Protocol};
 use common::statistics::{Estimate, paired_t_test, wilcoxon_signed_rank};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 
 /// A model on a data set. Without a result, all that a result would say is `None`.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Row {
     /// The data set's name.
     pub dataset: String,
@@ -144,7 +144,7 @@ impl Row {
 }
 
 /// LON-GNN against the best baseline of a data set.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Pairing {
     /// The data set's name.
     pub dataset: String,

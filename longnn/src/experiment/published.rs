@@ -12,7 +12,7 @@ use std::collections::BTreeMap;
 use std::sync::LazyLock;
 
 /// A published accuracy.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Published {
     /// Mean, in percent.
     pub mean: f64,
@@ -21,7 +21,7 @@ pub struct Published {
     /// What that is.
     pub meaning: PlusMinus,
     /// The paper.
-    pub source: &'static str,
+    pub source: String,
     /// Whether the number was read from the paper's table or a copy of it; otherwise it is from
     /// memory.
     pub confirmed: bool,
@@ -38,7 +38,7 @@ pub enum PlusMinus {
 }
 
 /// LON-GNN's accuracy by an independent re-implementation.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Reimplementation {
     /// Mean, in percent.
     pub mean: f64,
@@ -56,7 +56,7 @@ pub fn published(dataset: &str, model: Architecture) -> Option<Published> {
     let found = |table: &'static Table| {
         let &(mean, plus_minus) = table.accuracy.get(model.name())?.get(dataset)?;
         let Table { plus_minus: meaning, ref source, confirmed, .. } = *table;
-        Some(Published { mean, plus_minus, meaning, source, confirmed })
+        Some(Published { mean, plus_minus, meaning, source: source.clone(), confirmed })
     };
     // The first of equals wins; false sorts before true.
     TABLES.table.iter().filter_map(found).min_by_key(|published| !published.confirmed)

@@ -7,10 +7,10 @@
 
 use super::Summary;
 use super::published::{Published, Reimplementation};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// How a result compares with its reference.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Verdict {
     /// The difference is within its bound.
     #[serde(rename = "agrees")]
@@ -44,7 +44,7 @@ impl Verdict {
 }
 
 /// A difference from a reference.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Difference {
     /// Our mean less the reference's, in points.
     pub points: f64,
