@@ -38,6 +38,14 @@ impl Estimate {
     }
 }
 
+/// The value in the middle of a sample, the greater of the two in the middle of an even number; `None`
+/// of no values.
+pub fn median(sample: &[f64]) -> Option<f64> {
+    let mut sorted = sample.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    sorted.get(sorted.len() / 2).copied()
+}
+
 /// The two-sided p of Student's t test that the mean of paired differences is zero; `None` for fewer
 /// than two. Differences that are all the same have p 0, or 1 where they are zero.
 pub fn paired_t_test(differences: &[f64]) -> Option<f64> {
@@ -134,6 +142,13 @@ mod tests {
         for (degrees, published) in [(31, 2.0395), (60, 2.0003), (120, 1.9799)] {
             assert!((t_quantile_975(degrees) - published).abs() < 5e-3, "{degrees}");
         }
+    }
+
+    #[test]
+    fn medians() {
+        assert_eq!(median(&[]), None);
+        assert_eq!(median(&[3.0, 1.0, 2.0]), Some(2.0));
+        assert_eq!(median(&[4.0, 1.0, 3.0, 2.0]), Some(3.0));
     }
 
     #[test]

@@ -8,6 +8,7 @@ use common::assets::Store;
 use common::command::{print, print_json, store};
 use common::progress::{Progress, Unit};
 use common::report::{Align, Table};
+use longnn::data::catalogue::of_the_paper;
 use longnn::experiment::compare::{Pairing, Row, mean_difference_of_lon};
 use longnn::experiment::published::{PlusMinus, Published};
 use longnn::experiment::{Entry, Group, Ledger, RunRecord};
@@ -32,7 +33,7 @@ pub struct Compare {
         long,
         value_name = "GRAPHS",
         value_delimiter = ',',
-        default_value = "cora,citeseer,computers,photo,chameleon,squirrel,actor,texas,cornell"
+        default_values = of_the_paper().iter().map(|set| set.name)
     )]
     datasets: Vec<String>,
     /// Models

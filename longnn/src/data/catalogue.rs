@@ -45,6 +45,12 @@ pub static DATA_SETS: [DataSet; 14] = [
     graph("pubmed_nofeat", &[], "pubmed-nofeat"),
 ];
 
+/// The paper's graphs, in the order of its table; its tenth is PubMed, whose features are not here.
+#[must_use]
+pub fn of_the_paper() -> &'static [DataSet] {
+    &DATA_SETS[..9]
+}
+
 /// The id of the images that filters are fitted to.
 pub const IMAGES_ASSET: &str = "grid2d-images";
 

@@ -8,7 +8,7 @@ use super::verdict::{self, Difference, Verdict};
 use super::{Entry, RunRecord, Summary};
 use crate::model::Architecture;
 use crate::train::{Evaluation, Outcome, Protocol};
-use common::statistics::{Estimate, paired_t_test, wilcoxon_signed_rank};
+use common::statistics::{Estimate, median, paired_t_test, wilcoxon_signed_rank};
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 
@@ -208,8 +208,7 @@ fn over_passing_median(outcomes: &[Outcome]) -> Option<f64> {
     let filters = outcomes.iter().filter_map(|outcome| outcome.filter.as_ref());
     let mut indices: Vec<f64> = filters.flat_map(|filter| &filter.over_passing).copied().collect();
     indices.retain(|index| index.is_finite());
-    indices.sort_by(f64::total_cmp);
-    indices.get(indices.len() / 2).copied()
+    median(&indices)
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@
 //! others' a 95 % interval of the mean (section 1.7 of the notes). Both are given, by name.
 
 use crate::train::Outcome;
-use common::statistics::Estimate;
+use common::statistics::{Estimate, median};
 use serde::{Deserialize, Serialize};
 
 /// The metric on the test nodes over seeds, in percent.
@@ -31,14 +31,13 @@ impl Summary {
         let tests: Vec<f64> = outcomes.iter().map(|outcome| 100.0 * outcome.test).collect();
         let estimate = Estimate::of(&tests);
         let several = outcomes.len() > 1;
-        let mut times: Vec<f64> = outcomes.iter().map(|outcome| outcome.epoch_ms_median).collect();
-        times.sort_by(f64::total_cmp);
+        let times: Vec<f64> = outcomes.iter().map(|outcome| outcome.epoch_ms_median).collect();
         Self {
             mean: estimate.mean,
             std: several.then_some(estimate.standard_deviation),
             ci95: several.then(|| estimate.half_width_95()),
             seeds: outcomes.len(),
-            epoch_ms_median: times.get(times.len() / 2).copied().unwrap_or(0.0),
+            epoch_ms_median: median(&times).unwrap_or(0.0),
             diverged: outcomes.iter().filter(|outcome| outcome.diverged).count(),
         }
     }

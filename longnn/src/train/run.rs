@@ -9,6 +9,7 @@ use crate::model::{Architecture, Initializer, Network, Noise, Parameters, Proble
 use burn::lr_scheduler::module_lr_scheduler::ModuleLrScheduler;
 use burn::optim::{GradientsParams, ModuleOptimizer};
 use burn::tensor::{Device, Gradients};
+use common::statistics::median;
 use std::sync::Arc;
 
 /// What to train: a seed with its settings and nodes.
@@ -134,8 +135,6 @@ impl Run {
     }
 
     pub fn outcome(self) -> Outcome {
-        let mut times = self.epoch_ms;
-        times.sort_by(f64::total_cmp);
         Outcome {
             seed: self.job.seed,
             validation: self.stopping.validation,
@@ -143,7 +142,7 @@ impl Run {
             best_epoch: self.stopping.best_epoch,
             epochs: self.epoch,
             diverged: self.end == Some(End::Diverged),
-            epoch_ms_median: times.get(times.len() / 2).copied().unwrap_or(0.0),
+            epoch_ms_median: median(&self.epoch_ms).unwrap_or(0.0),
             filter: self.best_filter.and_then(|values| LearnedFilter::of(&self.network, &values)),
         }
     }
