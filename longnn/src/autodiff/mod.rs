@@ -6,6 +6,7 @@
 //! | [`features`] | features times the first layer's weights |
 //! | [`pointwise`] | bias, rectifier, dropout |
 //! | [`filter`] | the polynomial filter, and its weights from what is learned |
+//! | [`recurrence`] | the filters whose basis each channel has to itself |
 //! | [`propagation`] | one product with the normalised adjacency |
 //! | [`cross_entropy`] | the loss of several seeds side by side |
 
@@ -15,3 +16,4 @@ pub mod filter;
 pub mod function;
 pub mod pointwise;
 pub mod propagation;
+pub mod recurrence;

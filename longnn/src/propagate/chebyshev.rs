@@ -5,8 +5,6 @@
 //! products with the output's gradient are the weights' gradient, and `K` for the signals' gradient,
 //! which is the same filter applied to the output's: `Â` is symmetric.
 
-use super::kernel::columns::FilterRows;
-use super::parallel::for_each_task;
 use super::signals::{check_len, columns_of};
 use super::{Operator, Pool, Pooled, Signals, Step};
 use crate::Result;
@@ -78,28 +76,12 @@ impl Chebyshev {
         let n_columns = self.check_basis(basis)?;
         check_len("combine: weights", weights.len(), self.order + 1, n_columns)?;
         check_len("combine: output", out.len(), self.operator.n_nodes(), n_columns)?;
-        if n_columns == 0 {
-            return Ok(());
-        }
-        let weights = Signals::from_rows(self.order + 1, n_columns, weights)?;
-        let orders: Vec<&[f32]> = basis.orders.iter().map(|order| order.padded()).collect();
-        let (stride, row_scale) = (weights.stride(), self.operator.root_degrees());
-        let parallel = self.operator.is_parallel(&basis.orders[0]);
-        self.operator.in_pool(n_columns, || {
-            for_each_task(
-                parallel,
-                self.operator.by_rows(),
-                n_columns,
-                out,
-                &|rows, out: &mut [f32]| {
-                    let (orders, weights) = (&orders, weights.padded());
-                    let mut rows =
-                        FilterRows { orders, weights, stride, row_scale, rows, out, n_columns };
-                    self.operator.kernel().run(stride, &mut rows);
-                },
-            );
-        });
-        Ok(())
+        let terms: Vec<_> = weights
+            .chunks_exact(n_columns.max(1))
+            .zip(&basis.orders)
+            .map(|(weights, order)| (weights.into(), &**order))
+            .collect();
+        self.operator.in_pool(n_columns, || self.operator.leave_sum(&terms, out))
     }
 
     /// The gradients of [`Self::combine`] from that of its output, `N x C`: writes that of the signals,

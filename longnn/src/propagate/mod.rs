@@ -23,7 +23,7 @@ mod tests;
 
 pub use chebyshev::{Basis, Chebyshev};
 pub use kernel::Kernel;
-pub use operator::Operator;
+pub use operator::{Operator, Term};
 pub use pool::{Pool, Pooled};
 pub use product::{Dropout, FeatureProduct};
 pub use signals::Signals;

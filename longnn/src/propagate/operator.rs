@@ -6,12 +6,12 @@
 //! `Â` is symmetric, its own transpose.
 
 use super::kernel::Kernel;
-use super::kernel::columns::DotRows;
+use super::kernel::columns::{DotRows, SumRows};
 use super::kernel::gather::{Addend, Gather, Ones, RowIndex, StepRows};
 use super::parallel::{Bounds, for_each_task, in_pool, split_by_cost, split_evenly};
 use super::rows::{Neighbours, Rows};
 use super::signals::{check_len, columns_of, stride_of};
-use super::{Pool, Signals, Step};
+use super::{Coefficients, Pool, Signals, Step};
 use crate::Result;
 use crate::graph::{Adjacency, SelfLoops};
 use std::sync::Arc;
@@ -25,6 +25,9 @@ const MIN_TASK_COST: u64 = 4096;
 const MIN_PARALLEL_COST: u64 = 300_000;
 /// Rows of a task where all rows cost the same.
 const ROWS_PER_TASK: usize = 1024;
+
+/// What a sum has of some signals.
+pub type Term<'a> = (Coefficients<'a>, &'a Signals);
 
 /// `Â` of a graph, or with self loops added `Ã = (D+I)^-1/2 (A+I) (D+I)^-1/2` as in GCN and APPNP. A node
 /// without neighbours has an empty row, and 1 for its `d^-1/2`.
@@ -193,6 +196,50 @@ impl Operator {
         );
     }
 
+    /// `out = Σ w ⊙ y` in the scaled space: a step without a product.
+    ///
+    /// # Errors
+    /// As [`Self::step`].
+    pub fn combine(&self, terms: &[Term<'_>], out: &mut Signals) -> Result<()> {
+        let (n_columns, stride) = (out.n_columns(), out.stride());
+        out.check_shape("combine", self.n_nodes(), n_columns)?;
+        self.sum(terms, n_columns, None, stride, out.padded_mut())
+    }
+
+    /// `rows = S^-1 Σ w ⊙ y`, `N` rows without padding: the sum leaves the scaled space.
+    ///
+    /// # Errors
+    /// As [`Self::step`].
+    pub fn leave_sum(&self, terms: &[Term<'_>], rows: &mut [f32]) -> Result<()> {
+        let n_columns = columns_of("leave", rows.len(), self.n_nodes())?;
+        self.sum(terms, n_columns, Some(&self.root_degree), n_columns, rows)
+    }
+
+    /// Terms of `n_columns`, added up into rows of `row_len` values.
+    fn sum(
+        &self,
+        terms: &[Term<'_>],
+        n_columns: usize,
+        row_scale: Option<&[f32]>,
+        row_len: usize,
+        out: &mut [f32],
+    ) -> Result<()> {
+        let stride = stride_of(n_columns);
+        let mut weights = Vec::with_capacity(terms.len() * stride);
+        for (coefficients, signals) in terms {
+            signals.check_shape("combine", self.n_nodes(), n_columns)?;
+            weights.extend(coefficients.padded(n_columns, stride)?);
+        }
+        let orders: Vec<&[f32]> = terms.iter().map(|(_, signals)| signals.padded()).collect();
+        let parallel = self.is_worth_threads(stride);
+        for_each_task(parallel, &self.by_rows, row_len, out, &|rows, out: &mut [f32]| {
+            let (orders, weights, n_columns) = (&orders, &weights, row_len);
+            let mut rows = SumRows { orders, weights, stride, row_scale, rows, out, n_columns };
+            self.kernel.run(stride, &mut rows);
+        });
+        Ok(())
+    }
+
     /// `out = Â · rows` for `N` rows without padding, and so its own gradient.
     ///
     /// # Errors
@@ -234,20 +281,6 @@ impl Operator {
         Ok((0..orders.len()).flat_map(columns).collect())
     }
 
-    /// `d^1/2`, by which a row leaves the scaled space.
-    pub(super) fn root_degrees(&self) -> &[f32] {
-        &self.root_degree
-    }
-
-    /// Tasks of equal rows.
-    pub(super) fn by_rows(&self) -> &[usize] {
-        &self.by_rows
-    }
-
-    pub(super) fn kernel(&self) -> Kernel {
-        self.kernel
-    }
-
     /// Whether threads are worth waking for one pass over `signals`.
     pub(super) fn is_parallel(&self, signals: &Signals) -> bool {
         self.is_worth_threads(signals.stride())
@@ -259,7 +292,7 @@ impl Operator {
     }
 
     /// Runs several steps over `n_columns` in the thread pool, which is entered once.
-    pub(super) fn in_pool<R: Send>(&self, n_columns: usize, work: impl FnOnce() -> R + Send) -> R {
+    pub(crate) fn in_pool<R: Send>(&self, n_columns: usize, work: impl FnOnce() -> R + Send) -> R {
         in_pool(self.is_worth_threads(stride_of(n_columns)), work)
     }
 }

@@ -8,21 +8,21 @@ use std::ops::Range;
 const DOT_ROWS: usize = 64;
 
 /// `y_i = r_i Σ_k w_k ⊙ v_ki`: the weighted sum over the orders, scaled row by row.
-pub(crate) struct FilterRows<'a> {
+pub(crate) struct SumRows<'a> {
     /// `v_k`, each of all rows of `stride` values.
     pub(crate) orders: &'a [&'a [f32]],
     /// `w`, a stride an order.
     pub(crate) weights: &'a [f32],
     pub(crate) stride: usize,
-    /// `r`, for all rows.
-    pub(crate) row_scale: &'a [f32],
+    /// `r`, for all rows; `None` is 1.
+    pub(crate) row_scale: Option<&'a [f32]>,
     pub(crate) rows: Range<usize>,
     /// The part of the output that holds `rows`, `n_columns` values each.
     pub(crate) out: &'a mut [f32],
     pub(crate) n_columns: usize,
 }
 
-impl RowLoop for FilterRows<'_> {
+impl RowLoop for SumRows<'_> {
     #[inline(always)]
     unsafe fn run<V: Vector, const N: usize>(&mut self, first: usize) {
         let width = (N * V::WIDTH).min(self.n_columns.saturating_sub(first));
@@ -32,8 +32,8 @@ impl RowLoop for FilterRows<'_> {
         let outputs = self.out.chunks_exact_mut(self.n_columns);
         for (row_idx, out) in self.rows.clone().zip(outputs) {
             let mut padded = [0.0; PANEL];
-            // SAFETY: `Chebyshev::combine` has checked that every order has all rows and this stride,
-            // and pads the weights to it; a panel has room for the registers; the channels are the
+            // SAFETY: the operator has checked that every order has all rows and this stride, and pads
+            // the weights to it; a panel has room for the registers; the channels are the
             // caller's promise.
             unsafe {
                 let mut sum = [V::splat(0.0); N];
@@ -45,9 +45,9 @@ impl RowLoop for FilterRows<'_> {
                         *sum = sum.add(V::load(weights.add(at)).mul(V::load(row.add(at))));
                     }
                 }
-                let scale = V::splat(*self.row_scale.get_unchecked(row_idx));
+                let scale = self.row_scale.map_or(1.0, |scale| *scale.get_unchecked(row_idx));
                 for (block, sum) in sum.into_iter().enumerate() {
-                    sum.mul(scale).store(padded.as_mut_ptr().add(block * V::WIDTH));
+                    sum.mul(V::splat(scale)).store(padded.as_mut_ptr().add(block * V::WIDTH));
                 }
             }
             out[first..first + width].copy_from_slice(&padded[..width]);
