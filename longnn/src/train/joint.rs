@@ -101,9 +101,15 @@ fn columns_apart(matrix: &Tensor<2>, n_runs: usize) -> Vec<Matrix> {
     let [rows, width] = matrix.dims();
     let columns = width / n_runs;
     let values = values(matrix.clone());
+    if n_runs == 1 {
+        return vec![Matrix { rows, columns, values }];
+    }
     let part = |place: usize| {
-        let own = |row: &[f32]| row[place * columns..][..columns].to_vec();
-        Matrix { rows, columns, values: values.chunks_exact(width).flat_map(own).collect() }
+        let mut part = Vec::with_capacity(rows * columns);
+        for row in values.chunks_exact(width) {
+            part.extend_from_slice(&row[place * columns..][..columns]);
+        }
+        Matrix { rows, columns, values: part }
     };
     (0..n_runs).into_par_iter().map(part).collect()
 }
