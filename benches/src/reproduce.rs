@@ -56,6 +56,7 @@ impl Reproduce {
         if wanted(System::Longnn) {
             suite.run::<longnn::Bases>()?;
             suite.run::<longnn::Filters>()?;
+            suite.run::<longnn::Speed>()?;
             suite.run::<longnn::Accuracy>()?;
         }
         if let Some(path) = &self.json {

@@ -2,7 +2,9 @@
 
 use super::{Generated, with_source};
 use crate::experiment::{Experiment, read};
-use crate::longnn::{Accuracy, AccuracyMetrics, Bases, BasesMetrics, FilterMetrics, Filters};
+use crate::longnn::{
+    Accuracy, AccuracyMetrics, Bases, BasesMetrics, FilterMetrics, Filters, Speed, SpeedMetrics,
+};
 use common::report::{Align, Axis, Claim, Plot, Series, Svg, Table, claims_table};
 use longnn::experiment::compare::Row;
 use longnn::experiment::fit_filters::{FittedTarget, PUBLISHED};
@@ -21,6 +23,7 @@ const PENDING: &str = "No record yet.";
 pub fn generate(runs: &Path, generated: &mut Generated) -> anyhow::Result<()> {
     let claims =
         [bases(runs, generated)?, filters(runs, generated)?, accuracy(runs, generated)?].concat();
+    speed(runs, generated)?;
     generated.parts.insert("longnn-claims", claims_table(&claims).to_markdown());
     Ok(())
 }
@@ -48,7 +51,7 @@ fn filters(runs: &Path, generated: &mut Generated) -> anyhow::Result<Vec<Claim>>
 
 fn accuracy(runs: &Path, generated: &mut Generated) -> anyhow::Result<Vec<Claim>> {
     let parts =
-        ["longnn-lon", "longnn-lon-verdict", "longnn-models", "longnn-pairs", "longnn-speed"];
+        ["longnn-lon", "longnn-lon-verdict", "longnn-models", "longnn-pairs", "longnn-training"];
     let Some((record, metrics)) = read::<Accuracy>(runs)? else {
         return Ok(pending::<Accuracy>(generated, &parts));
     };
@@ -57,13 +60,25 @@ fn accuracy(runs: &Path, generated: &mut Generated) -> anyhow::Result<Vec<Claim>
         lon_verdict(&metrics),
         models_table(&metrics).to_markdown(),
         pairs_table(&metrics).to_markdown(),
-        speed_table(&metrics).to_markdown(),
+        training_table(&metrics).to_markdown(),
     ];
     generated.parts.extend(parts.into_iter().zip(texts));
     for shown in &metrics.filters {
         picture(generated, &format!("{}.svg", shown.graph), &shown.plot.to_svg()?);
     }
     Ok(Accuracy::claims(&metrics))
+}
+
+fn speed(runs: &Path, generated: &mut Generated) -> anyhow::Result<()> {
+    let parts = ["longnn-speed", "longnn-products"];
+    let Some((record, metrics)) = read::<Speed>(runs)? else {
+        pending::<Speed>(generated, &parts);
+        return Ok(());
+    };
+    let texts =
+        [with_source(&speed_table(&metrics), &record), products_table(&metrics).to_markdown()];
+    generated.parts.extend(parts.into_iter().zip(texts));
+    Ok(())
 }
 
 fn pending<E: Experiment>(generated: &mut Generated, parts: &[&'static str]) -> Vec<Claim> {
@@ -273,10 +288,9 @@ fn pairs_table(metrics: &AccuracyMetrics) -> Table {
 }
 
 /// LON-GNN's training by graph.
-fn speed_table(metrics: &AccuracyMetrics) -> Table {
+fn training_table(metrics: &AccuracyMetrics) -> Table {
     let mut table = Table::new(&[
         ("graph", Align::Left),
-        ("ms an epoch and seed", Align::Right),
         ("epochs", Align::Right),
         ("over-passing index, median", Align::Right),
     ]);
@@ -284,9 +298,58 @@ fn speed_table(metrics: &AccuracyMetrics) -> Table {
     for row in metrics.rows.iter().filter(is_lon) {
         table.row([
             row.dataset.clone(),
-            number(row.epoch_ms_median, 2),
             number(row.epochs_mean, 0),
             number(row.over_passing_median, 2),
+        ]);
+    }
+    table
+}
+
+/// LON-GNN's epochs by graph.
+fn speed_table(metrics: &SpeedMetrics) -> Table {
+    let mut table = Table::new(&[
+        ("graph", Align::Left),
+        ("nodes", Align::Right),
+        ("entries", Align::Right),
+        ("one seed, ms", Align::Right),
+        ("ten seeds, ms", Align::Right),
+        ("ten / one", Align::Right),
+    ]);
+    for row in &metrics.rows {
+        table.row([
+            row.graph.clone(),
+            row.nodes.to_string(),
+            row.entries.to_string(),
+            format!("{:.2}", row.epoch),
+            format!("{:.2}", row.epoch_of_ten),
+            format!("{:.1}", row.epoch_of_ten / row.epoch),
+        ]);
+    }
+    table
+}
+
+/// The sparse product beside those of others.
+fn products_table(metrics: &SpeedMetrics) -> Table {
+    let all = format!("{} threads, µs", metrics.threads);
+    let mut table = Table::new(&[
+        ("graph", Align::Left),
+        ("1 thread, µs", Align::Right),
+        (&all, Align::Right),
+        ("sprs, µs", Align::Right),
+        ("scipy, µs", Align::Right),
+        ("sprs / 1 thread", Align::Right),
+        ("scipy / 1 thread", Align::Right),
+    ]);
+    let micros = |ms: f64| format!("{:.0}", 1e3 * ms);
+    for row in &metrics.rows {
+        table.row([
+            row.graph.clone(),
+            micros(row.step),
+            micros(row.step_on_all),
+            micros(row.sprs),
+            row.scipy.map_or("-".to_owned(), micros),
+            format!("{:.1}", row.sprs / row.step),
+            number(row.scipy.map(|scipy| scipy / row.step), 1),
         ]);
     }
     table
