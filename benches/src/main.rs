@@ -10,6 +10,10 @@ mod reproduce;
 use clap::{Parser, Subcommand};
 use std::process::ExitCode;
 
+/// That of `longnn`, whose speed is measured here.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// Reproduce the papers' main results and hold them against the papers.
 #[derive(Debug, Parser)]
 #[command(name = "cargo reproduce", version, max_term_width = 100)]
