@@ -21,9 +21,13 @@ const PENDING: &str = "No record yet.";
 
 /// Reads the newest records below `runs` and adds what they say.
 pub fn generate(runs: &Path, generated: &mut Generated) -> anyhow::Result<()> {
-    let claims =
-        [bases(runs, generated)?, filters(runs, generated)?, accuracy(runs, generated)?].concat();
-    speed(runs, generated)?;
+    let claims = [
+        bases(runs, generated)?,
+        filters(runs, generated)?,
+        speed(runs, generated)?,
+        accuracy(runs, generated)?,
+    ]
+    .concat();
     generated.parts.insert("longnn-claims", claims_table(&claims).to_markdown());
     Ok(())
 }
@@ -69,16 +73,15 @@ fn accuracy(runs: &Path, generated: &mut Generated) -> anyhow::Result<Vec<Claim>
     Ok(Accuracy::claims(&metrics))
 }
 
-fn speed(runs: &Path, generated: &mut Generated) -> anyhow::Result<()> {
+fn speed(runs: &Path, generated: &mut Generated) -> anyhow::Result<Vec<Claim>> {
     let parts = ["longnn-speed", "longnn-products"];
     let Some((record, metrics)) = read::<Speed>(runs)? else {
-        pending::<Speed>(generated, &parts);
-        return Ok(());
+        return Ok(pending::<Speed>(generated, &parts));
     };
     let texts =
         [with_source(&speed_table(&metrics), &record), products_table(&metrics).to_markdown()];
     generated.parts.extend(parts.into_iter().zip(texts));
-    Ok(())
+    Ok(Speed::claims(&metrics))
 }
 
 fn pending<E: Experiment>(generated: &mut Generated, parts: &[&'static str]) -> Vec<Claim> {

@@ -3,18 +3,16 @@
 //! LON-GNN is evaluated twice: as the official code does it, whose numbers the paper reports, and
 //! without the dropout that this code forgets to turn off.
 
-use super::SYSTEM;
+use super::{SYSTEM, problem};
 use crate::experiment::{Experiment, Size};
-use anyhow::Context;
-use common::assets::find;
-use common::command::{store, workspace_root};
+use common::command::workspace_root;
 use common::progress::{Bar, Progress, Unit};
 use common::report::{Claim, Verdict};
-use longnn::data::{self, catalogue};
+use longnn::data::catalogue;
 use longnn::experiment::compare::{Pairing, Row, mean_difference_of_lon};
 use longnn::experiment::published::{self, Published, Reimplementation};
 use longnn::experiment::{Entry, Group, Ledger, RunRecord, Summary, verdict};
-use longnn::model::{Architecture, Problem, SettingsFile};
+use longnn::model::{Architecture, SettingsFile};
 use longnn::plot::FilterPlot;
 use longnn::train::{Evaluation, Protocol, Silent};
 use serde::{Deserialize, Serialize};
@@ -163,10 +161,7 @@ impl Scope {
         progress: &Progress,
         bar: &Bar,
     ) -> anyhow::Result<TrainedGraph> {
-        let set = catalogue::find(name).context("a known graph")?;
-        let asset = find(set.asset).context("a registered file")?;
-        let graph = data::read(&store(None).obtain(asset, progress)?)?;
-        let problem = Problem::new(graph)?;
+        let problem = problem(name, progress)?;
         let train = |model, evaluation| {
             bar.message(format!("{model} on {name}"));
             let settings = SettingsFile::builtin(name).of(model);

@@ -17,4 +17,19 @@ pub use bases::{Bases, BasesMetrics};
 pub use filters::{FilterMetrics, Filters};
 pub use speed::{Speed, SpeedMetrics};
 
+use anyhow::Context;
+use common::assets::find;
+use common::command::store;
+use common::progress::Progress;
+use longnn::data::{self, catalogue};
+use longnn::model::Problem;
+
 const SYSTEM: &str = "longnn";
+
+/// A known graph by its name, ready to be trained on.
+fn problem(name: &str, progress: &Progress) -> anyhow::Result<Problem> {
+    let set = catalogue::find(name).context("a known graph")?;
+    let asset = find(set.asset).context("a registered file")?;
+    let graph = data::read(&store(None).obtain(asset, progress)?)?;
+    Ok(Problem::new(graph)?)
+}

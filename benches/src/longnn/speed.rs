@@ -3,14 +3,13 @@
 //! Trainings here are short and alone on the machine, unlike those of [`super::Accuracy`], which take
 //! hours beside whatever else runs.
 
+use super::problem;
 use crate::experiment::{Experiment, Size};
 use anyhow::Context;
-use common::assets::find;
-use common::command::store;
 use common::progress::{Progress, Unit};
 use common::report::Claim;
 use common::statistics::median;
-use longnn::data::{self, catalogue};
+use longnn::data::catalogue;
 use longnn::graph::{Adjacency, SelfLoops};
 use longnn::model::{Architecture, Problem, SettingsFile};
 use longnn::propagate::{Operator, Signals, Step};
@@ -78,10 +77,7 @@ impl Experiment for Speed {
         let mut rows = Vec::with_capacity(graphs.len());
         for &name in &graphs {
             bar.message(name.to_owned());
-            let set = catalogue::find(name).context("a known graph")?;
-            let asset = find(set.asset).context("a registered file")?;
-            let graph = data::read(&store(None).obtain(asset, progress)?)?;
-            rows.push(row(name, &Problem::new(graph)?, epochs)?);
+            rows.push(row(name, &problem(name, progress)?, epochs)?);
             bar.advance(1);
         }
         bar.finish();
