@@ -4,8 +4,8 @@
 //! Each seed has its own training nodes. Only their rows are touched, and the sums run in the order
 //! of the nodes in double precision, so a seed's loss has the same bits whoever stands beside it.
 
-use super::function::{Function, Matrix, MatrixRef};
-use std::sync::{Arc, Mutex};
+use super::function::{Function, Matrix, MatrixRef, Tape};
+use std::sync::Arc;
 
 /// Mean negative log-likelihood of each seed's training nodes.
 ///
@@ -17,14 +17,14 @@ pub struct CrossEntropy {
     /// The training nodes of each seed.
     nodes: Vec<Arc<[u32]>>,
     /// The shape of the logits, and each seed's `softmax - one-hot` over its training nodes.
-    tape: Mutex<Option<(usize, Vec<Vec<f32>>)>>,
+    tape: Tape<(usize, Vec<Vec<f32>>)>,
 }
 
 impl CrossEntropy {
     /// The loss of `nodes[s]` for each seed `s`.
     #[must_use]
     pub fn new(labels: Arc<[u16]>, n_classes: usize, nodes: Vec<Arc<[u32]>>) -> Self {
-        Self { labels, n_classes, nodes, tape: Mutex::new(None) }
+        Self { labels, n_classes, nodes, tape: Tape::default() }
     }
 
     /// A seed's loss, and its `softmax - one-hot` row after row.
@@ -56,14 +56,13 @@ impl Function<1> for CrossEntropy {
         let (losses, residuals): (Vec<f32>, Vec<_>) =
             (0..self.nodes.len()).map(|seed| self.seed(seed, logits)).unzip();
         if training {
-            *self.tape.lock().expect("no thread panicked here") = Some((logits.rows, residuals));
+            self.tape.keep((logits.rows, residuals));
         }
         Matrix { rows: 1, columns: losses.len(), values: losses }
     }
 
     fn backward(&self, gradient: MatrixRef<'_>) -> [Matrix; 1] {
-        let tape = self.tape.lock().expect("no thread panicked here").take();
-        let (rows, residuals) = tape.expect("the forward pass went before");
+        let (rows, residuals) = self.tape.take();
         let columns = self.nodes.len() * self.n_classes;
         let mut values = vec![0.0; rows * columns];
         for (seed, (nodes, residuals)) in self.nodes.iter().zip(&residuals).enumerate() {

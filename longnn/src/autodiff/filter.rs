@@ -4,24 +4,24 @@
 //! precision, after them everything is sparse products, `2K` a training step whatever is learned
 //! (section 6.3 of the notes).
 
-use super::function::{Function, Matrix, MatrixRef};
+use super::function::{Function, Matrix, MatrixRef, Tape};
 use crate::basis;
 use crate::filter::{FilterPenalty, Parameters, Parametrization};
 use crate::propagate::{Basis, Chebyshev};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 /// `Y_c = Σ_k W_kc T_k(Â) Z_c`: `N x C` signals and `(K+1) x C` weights give `N x C`.
 #[derive(Debug)]
 pub struct ChebyshevFilter {
     engine: Arc<Chebyshev>,
-    tape: Mutex<Option<(Basis, Vec<f32>)>>,
+    tape: Tape<(Basis, Vec<f32>)>,
 }
 
 impl ChebyshevFilter {
     /// A filter of the engine's graph and order.
     #[must_use]
     pub fn new(engine: Arc<Chebyshev>) -> Self {
-        Self { engine, tape: Mutex::default() }
+        Self { engine, tape: Tape::default() }
     }
 }
 
@@ -34,8 +34,7 @@ impl Function<2> for ChebyshevFilter {
         if training {
             let basis = self.engine.basis(signals.values).expect(SHAPES_FIT);
             self.engine.combine(&basis, weights.values, &mut output.values).expect(SHAPES_FIT);
-            *self.tape.lock().unwrap_or_else(PoisonError::into_inner) =
-                Some((basis, weights.values.to_vec()));
+            self.tape.keep((basis, weights.values.to_vec()));
         } else {
             let (signals, weights) = (signals.values, weights.values);
             self.engine.filter(signals, weights, &mut output.values).expect(SHAPES_FIT);
@@ -44,8 +43,7 @@ impl Function<2> for ChebyshevFilter {
     }
 
     fn backward(&self, gradient: MatrixRef<'_>) -> [Matrix; 2] {
-        let tape = self.tape.lock().unwrap_or_else(PoisonError::into_inner).take();
-        let (basis, weights) = tape.expect("the forward pass went before");
+        let (basis, weights) = self.tape.take();
         let mut by_signals = Matrix::zeros(gradient.rows, gradient.columns);
         let by_weights = self
             .engine
@@ -65,14 +63,14 @@ impl Function<2> for ChebyshevFilter {
 pub struct FilterWeights {
     parametrization: Arc<Parametrization>,
     penalty: Option<FilterPenalty>,
-    tape: Mutex<Vec<f32>>,
+    tape: Tape<Vec<f32>>,
 }
 
 impl FilterWeights {
     /// The weights of a parametrization.
     #[must_use]
     pub fn new(parametrization: Arc<Parametrization>, penalty: Option<FilterPenalty>) -> Self {
-        Self { parametrization, penalty, tape: Mutex::default() }
+        Self { parametrization, penalty, tape: Tape::default() }
     }
 }
 
@@ -80,7 +78,7 @@ impl Function<1> for FilterWeights {
     /// Parameters that are no numbers any more give weights that are none either.
     fn forward(&self, [flat]: [MatrixRef<'_>; 1], training: bool) -> Matrix {
         if training {
-            *self.tape.lock().unwrap_or_else(PoisonError::into_inner) = flat.values.to_vec();
+            self.tape.keep(flat.values.to_vec());
         }
         let (rows, columns) =
             (self.parametrization.degree() + 1, self.parametrization.n_channels());
@@ -93,7 +91,7 @@ impl Function<1> for FilterWeights {
     }
 
     fn backward(&self, gradient: MatrixRef<'_>) -> [Matrix; 1] {
-        let flat = std::mem::take(&mut *self.tape.lock().unwrap_or_else(PoisonError::into_inner));
+        let flat = self.tape.take();
         let columns = flat.len();
         let values = match self.parametrization.weights(restore(&self.parametrization, &flat)) {
             Ok(weights) => {

@@ -13,7 +13,7 @@ use burn::backend::tensor::FloatTensor;
 use burn::backend::{Autodiff, AutodiffBackend, Backend, Dispatch, Flex, backend_extension};
 use burn::tensor::{Tensor, TensorData};
 use std::fmt::Debug;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// A row-major matrix that somebody else owns.
 #[derive(Debug, Clone, Copy)]
@@ -60,6 +60,36 @@ pub trait Function<const N: usize>: Debug + Send + Sync {
 
     /// The gradients with respect to the inputs, given that with respect to the result.
     fn backward(&self, gradient: MatrixRef<'_>) -> [Matrix; N];
+}
+
+/// What a function's backward pass needs of its forward pass.
+#[derive(Debug)]
+pub struct Tape<T>(Mutex<Option<T>>);
+
+impl<T> Tape<T> {
+    /// Keeps it, in the forward pass.
+    pub fn keep(&self, value: T) {
+        *self.lock() = Some(value);
+    }
+
+    /// Takes it, in the backward pass.
+    ///
+    /// # Panics
+    /// If no forward pass went before, or this was called since.
+    #[must_use]
+    pub fn take(&self) -> T {
+        self.lock().take().expect("the forward pass went before")
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<T>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl<T> Default for Tape<T> {
+    fn default() -> Self {
+        Self(Mutex::new(None))
+    }
 }
 
 /// Calls a function of one matrix.

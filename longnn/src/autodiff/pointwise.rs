@@ -3,11 +3,10 @@
 //! Rows are worked on in blocks of a fixed size, and sums over them are added in the blocks' order,
 //! so the bits don't depend on the number of threads.
 
-use super::function::{Function, Matrix, MatrixRef};
+use super::function::{Function, Matrix, MatrixRef, Tape};
 use crate::propagate::Dropout;
 use pulp::{Arch, NullaryFnOnce};
 use rayon::prelude::*;
-use std::sync::{Mutex, PoisonError};
 
 /// Rows of a block: enough work for a task, few enough that two threads both have some on the
 /// smallest graphs.
@@ -18,14 +17,14 @@ const BLOCK_ROWS: usize = 512;
 pub struct HiddenLayer {
     dropout: Option<Dropout>,
     /// The output: where it is positive, the gradient passes.
-    tape: Mutex<Vec<f32>>,
+    tape: Tape<Vec<f32>>,
 }
 
 impl HiddenLayer {
     /// With this dropout.
     #[must_use]
     pub fn new(dropout: Option<Dropout>) -> Self {
-        Self { dropout, tape: Mutex::default() }
+        Self { dropout, tape: Tape::default() }
     }
 }
 
@@ -40,14 +39,13 @@ impl Function<2> for HiddenLayer {
             Arch::new().dispatch(Activate { dropout: self.dropout, first_row, x, bias, output });
         });
         if training {
-            *self.tape.lock().unwrap_or_else(PoisonError::into_inner) = output.values.clone();
+            self.tape.keep(output.values.clone());
         }
         output
     }
 
     fn backward(&self, gradient: MatrixRef<'_>) -> [Matrix; 2] {
-        let mut output =
-            std::mem::take(&mut *self.tape.lock().unwrap_or_else(PoisonError::into_inner));
+        let mut output = self.tape.take();
         let scale = self.dropout.map_or(1.0, Dropout::scale);
         let (columns, block) = (gradient.columns, BLOCK_ROWS * gradient.columns);
         let blocks = output.par_chunks_mut(block).zip(gradient.values.par_chunks(block));

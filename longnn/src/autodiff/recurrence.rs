@@ -10,10 +10,10 @@
 //! respect to the channel's own spectrum, which is Lanczos' algorithm. Both take `K` products forward
 //! and `K` backward; every other operation is a sum of signals with a coefficient a channel.
 
-use super::function::{Function, Matrix, MatrixRef};
+use super::function::{Function, Matrix, MatrixRef, Tape};
 use crate::Result;
 use crate::propagate::{Coefficients, Operator, Pool, Pooled, Signals, Step, Term};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 /// `√β` is kept above.
 const LEAST_ROOT_BETA: f32 = 1e-2;
@@ -94,7 +94,7 @@ fn per_column(row: &[f32]) -> Coefficients<'_> {
 #[derive(Debug)]
 pub struct FavardFilter {
     space: Space,
-    tape: Mutex<Option<(Vec<Pooled>, FavardParameters)>>,
+    tape: Tape<(Vec<Pooled>, FavardParameters)>,
 }
 
 /// `α`, `√β` and `η`, each of `K + 1` rows.
@@ -142,7 +142,7 @@ impl FavardFilter {
     /// A filter on the operator's graph; buffers come from the pool.
     #[must_use]
     pub fn new(operator: Arc<Operator>, pool: Arc<Pool>) -> Self {
-        Self { space: Space { operator, pool }, tape: Mutex::default() }
+        Self { space: Space { operator, pool }, tape: Tape::default() }
     }
 
     fn basis(&self, signals: MatrixRef<'_>, parameters: &FavardParameters) -> Result<Vec<Pooled>> {
@@ -237,14 +237,13 @@ impl Function<2> for FavardFilter {
         let result: Result<_> = self.space.operator.in_pool(signals.columns, run);
         let (output, basis) = result.expect(SHAPES_FIT);
         if training {
-            *self.tape.lock().unwrap_or_else(PoisonError::into_inner) = Some((basis, parameters));
+            self.tape.keep((basis, parameters));
         }
         output
     }
 
     fn backward(&self, gradient: MatrixRef<'_>) -> [Matrix; 2] {
-        let tape = self.tape.lock().unwrap_or_else(PoisonError::into_inner).take();
-        let (basis, parameters) = tape.expect("the forward pass went before");
+        let (basis, parameters) = self.tape.take();
         let run = || self.gradients(&basis, &parameters, gradient);
         self.space.operator.in_pool(gradient.columns, run).expect(SHAPES_FIT)
     }
@@ -254,7 +253,7 @@ impl Function<2> for FavardFilter {
 #[derive(Debug)]
 pub struct LanczosFilter {
     space: Space,
-    tape: Mutex<Option<(LanczosBasis, Vec<f32>)>>,
+    tape: Tape<(LanczosBasis, Vec<f32>)>,
 }
 
 /// `h_0 … h_K`, of length one and orthogonal each to the two before it, and how they were found.
@@ -271,7 +270,7 @@ impl LanczosFilter {
     /// A filter on the operator's graph; buffers come from the pool.
     #[must_use]
     pub fn new(operator: Arc<Operator>, pool: Arc<Pool>) -> Self {
-        Self { space: Space { operator, pool }, tape: Mutex::default() }
+        Self { space: Space { operator, pool }, tape: Tape::default() }
     }
 
     fn basis(&self, signals: MatrixRef<'_>, n_orders: usize) -> Result<LanczosBasis> {
@@ -400,15 +399,13 @@ impl Function<2> for LanczosFilter {
         let result: Result<_> = self.space.operator.in_pool(signals.columns, run);
         let (output, basis) = result.expect(SHAPES_FIT);
         if training {
-            *self.tape.lock().unwrap_or_else(PoisonError::into_inner) =
-                Some((basis, weights.values.to_vec()));
+            self.tape.keep((basis, weights.values.to_vec()));
         }
         output
     }
 
     fn backward(&self, gradient: MatrixRef<'_>) -> [Matrix; 2] {
-        let tape = self.tape.lock().unwrap_or_else(PoisonError::into_inner).take();
-        let (basis, weights) = tape.expect("the forward pass went before");
+        let (basis, weights) = self.tape.take();
         let run = || self.gradients(&basis, &weights, gradient);
         self.space.operator.in_pool(gradient.columns, run).expect(SHAPES_FIT)
     }
