@@ -1,9 +1,28 @@
-//! Unicron: self-healing LLM training for a whole cluster. **Nothing stands here yet**; this is the map
-//! of what will (He et al., "Unicron: Economizing Self-Healing LLM Training at Scale", 2023).
+//! Unicron: self-healing LLM training for a whole cluster (He et al., "Unicron: Economizing Self-Healing
+//! LLM Training at Scale", 2023). In reading order:
 //!
-//! - `core`: state, events, commands and the step between them; pure: no IO, no clock, no randomness
-//! - `plan`: throughput and cost models, one plan over all tasks by weighted achieved FLOP/s
-//! - `transition`: from one plan to the next, keeping the finished part of an iteration
-//! - `simulate`: the core driven by failure traces, against the policies that the paper compares with
-//! - `detect`: the four ways in which a failure is noticed in band
-//! - `coordinator`, `agent`, `worker`, `store`: the live system
+//! - [`model`]: the language models that tasks train, their parameters and FLOPs
+//! - [`cluster`]: nodes, GPUs and links, failure domains; the file that describes a cluster and its tasks
+//! - [`throughput`]: how many FLOP/s a task achieves on so many workers, modelled or measured
+//! - [`transition`]: what a change of a task's workers costs, and what it keeps
+//! - [`plan`]: one plan over all tasks by weighted achieved FLOP/s
+//! - [`detect`]: what an error means: its class, its severity, whose it is
+//! - [`trace`]: failures over time, recorded or made up
+//! - [`error`]: what can go wrong
+//!
+//! To come: `core`, the state machine that decides; `simulate`, which drives it by traces;
+//! `coordinator`, `agent`, `worker` and `store`, the live system on the same core.
+//!
+//! **Invariant:** nothing here does IO, reads a clock or draws a number that isn't passed in, except
+//! readers and writers of files in [`cluster`] and [`trace`].
+
+pub mod cluster;
+pub mod detect;
+pub mod error;
+pub mod model;
+pub mod plan;
+pub mod throughput;
+pub mod trace;
+pub mod transition;
+
+pub use error::{Error, Result};

@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use thiserror::Error;
 
 use super::output::StdoutClosed;
+use crate::assets::AssetError;
 
 /// The request can't be served as it stands: the user has to change an argument or a file.
 /// Anywhere in an error's chain it makes the exit code 2.
@@ -33,6 +34,25 @@ impl<T> InputContext<T> for Option<T> {
     fn bad_input(self, context: impl Display) -> anyhow::Result<T> {
         self.ok_or_else(|| BadInput(context.to_string()).into())
     }
+}
+
+/// Marks what a library refuses because of its input, or an asset that the user named wrongly, so that
+/// the exit code is 2.
+#[must_use]
+pub fn mark_bad_input<E: std::error::Error + Send + Sync + 'static>(
+    error: anyhow::Error,
+    is_bad_input: impl Fn(&E) -> bool,
+) -> anyhow::Error {
+    let is_at_fault = error.chain().any(|cause| {
+        cause.downcast_ref::<E>().is_some_and(&is_bad_input)
+            || matches!(
+                cause.downcast_ref::<AssetError>(),
+                Some(AssetError::UnknownModel { .. } | AssetError::NoSuchPath { .. })
+            )
+    });
+    // The mark repeats the message, which is then told once.
+    let message = error.to_string();
+    if is_at_fault { error.context(BadInput(message)) } else { error }
 }
 
 /// Runs a command: prints its error once, with its causes, to stderr, and returns the exit code.
@@ -110,6 +130,19 @@ mod tests {
         let middle = Err::<(), _>(anyhow!("x")).bad_input("y").context("z");
         assert_eq!(ends(middle).0, 2);
         assert_eq!(ends(None.bad_input("nothing")).0, 2);
+    }
+
+    #[test]
+    fn what_a_library_refuses_is_two_and_told_once() {
+        let refused = || mark_bad_input(anyhow!(io::Error::other("no such task")), is_other);
+        let (code, text) = ends(Err(refused()));
+        assert_eq!((code, text.as_str()), (2, "error: no such task\n"));
+        let failed = anyhow!(io::Error::from(io::ErrorKind::TimedOut));
+        assert_eq!(ends(Err(mark_bad_input(failed, is_other))).0, 1);
+    }
+
+    fn is_other(error: &io::Error) -> bool {
+        error.kind() == io::ErrorKind::Other
     }
 
     #[test]

@@ -14,6 +14,6 @@ mod output;
 mod provenance;
 
 pub use environment::{store, workspace_root};
-pub use exit::{BadInput, InputContext, run_main};
+pub use exit::{BadInput, InputContext, mark_bad_input, run_main};
 pub use output::{StdoutClosed, print, print_json};
 pub use provenance::provenance;

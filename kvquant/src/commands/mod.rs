@@ -12,8 +12,7 @@ mod options;
 mod perplexity;
 
 use clap::{Parser, Subcommand};
-use common::assets::AssetError;
-use common::command::BadInput;
+use common::command::mark_bad_input;
 
 /// AsymKV: run LLMs with a key-value cache of 1 and 2 bits.
 #[derive(Debug, Parser)]
@@ -52,25 +51,6 @@ impl Cli {
             Command::Perplexity(command) => command.run(),
             Command::Memory(command) => command.run(),
         };
-        result.map_err(mark_bad_input)
-    }
-}
-
-/// Marks what the library refuses because of its input, so that the exit code is 2.
-fn mark_bad_input(error: anyhow::Error) -> anyhow::Error {
-    let is_bad_input = error.chain().any(|cause| {
-        cause.downcast_ref::<kvquant::Error>().is_some_and(kvquant::Error::is_bad_input)
-            || matches!(
-                cause.downcast_ref::<AssetError>(),
-                Some(AssetError::UnknownModel { .. } | AssetError::NoSuchPath { .. })
-            )
-    });
-    match is_bad_input {
-        // The mark repeats the message, which is then told once.
-        true => {
-            let message = error.to_string();
-            error.context(BadInput(message))
-        }
-        false => error,
+        result.map_err(|error| mark_bad_input(error, kvquant::Error::is_bad_input))
     }
 }

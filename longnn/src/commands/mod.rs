@@ -12,7 +12,7 @@ mod source;
 mod train;
 
 use clap::{Parser, Subcommand};
-use common::command::BadInput;
+use common::command::mark_bad_input;
 
 /// LON-GNN: spectral graph neural networks over learnable orthonormal bases.
 #[derive(Debug, Parser)]
@@ -57,21 +57,6 @@ impl Cli {
             Command::Plot(command) => command.run(),
             Command::Search(command) => command.run(),
         };
-        result.map_err(mark_bad_input)
-    }
-}
-
-/// Marks what the library refuses because of its input, so that the exit code is 2.
-fn mark_bad_input(error: anyhow::Error) -> anyhow::Error {
-    let is_bad_input = error.chain().any(|cause| {
-        cause.downcast_ref::<longnn::Error>().is_some_and(longnn::Error::is_bad_input)
-    });
-    match is_bad_input {
-        // The mark repeats the message, which is then told once.
-        true => {
-            let message = error.to_string();
-            error.context(BadInput(message))
-        }
-        false => error,
+        result.map_err(|error| mark_bad_input(error, longnn::Error::is_bad_input))
     }
 }

@@ -1,0 +1,1 @@
+//! Nodes, GPUs and links, failure domains; the file that describes a cluster and its tasks.

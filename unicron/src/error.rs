@@ -1,0 +1,65 @@
+//! The one error type of the library. Its variants carry what was read or asked for and the part at
+//! fault, so that the message alone says what was wrong, where, and what to do.
+
+use std::path::{Path, PathBuf};
+
+/// What can go wrong in `unicron`.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// A file could not be read or written.
+    #[error("{}: {source}", path.display())]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// The system's reason.
+        source: std::io::Error,
+    },
+    /// A line of a file is malformed, or says what can't be.
+    #[error("{}:{line}: {problem}", path.display())]
+    Line {
+        /// The file.
+        path: PathBuf,
+        /// The line, from 1.
+        line: usize,
+        /// What is wrong with it, and what would be right.
+        problem: String,
+    },
+    /// A setting is outside its range.
+    #[error("{setting}: {problem}")]
+    Setting {
+        /// Its name, as the user writes it.
+        setting: String,
+        /// The value and the range.
+        problem: String,
+    },
+    /// What tasks require is more than there is.
+    #[error("task {task} can't be placed: {problem}")]
+    Infeasible {
+        /// The task.
+        task: String,
+        /// What it lacks, and what would make it feasible.
+        problem: String,
+    },
+}
+
+impl Error {
+    /// For `map_err`: adds the file to what the system says.
+    pub(crate) fn io(path: &Path) -> impl Fn(std::io::Error) -> Self {
+        move |source| Self::Io { path: path.to_owned(), source }
+    }
+
+    /// A malformed line.
+    pub(crate) fn line(path: &Path, line: usize, problem: impl Into<String>) -> Self {
+        Self::Line { path: path.to_owned(), line, problem: problem.into() }
+    }
+
+    /// Whether the user's input is at fault (a file, a setting, a requirement), not the library.
+    #[must_use]
+    pub fn is_bad_input(&self) -> bool {
+        true
+    }
+}
+
+/// The result of the library's operations.
+pub type Result<T, E = Error> = std::result::Result<T, E>;

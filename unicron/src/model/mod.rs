@@ -1,0 +1,1 @@
+//! The language models that tasks train: GPT-style decoders by their sizes.

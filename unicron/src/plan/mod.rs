@@ -1,0 +1,1 @@
+//! One plan over all tasks of a cluster by weighted achieved FLOP/s (section 5 of the paper).

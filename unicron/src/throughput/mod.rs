@@ -1,0 +1,1 @@
+//! How many FLOP/s a task achieves on so many workers: `T(t, x)` of the paper (section 5).

@@ -1,0 +1,1 @@
+//! Failures over time, recorded or made up.
