@@ -1,13 +1,13 @@
 //! `cargo reproduce`
 
-use crate::experiment::{Experiment, Size, run};
+use crate::experiment::{AnyExperiment, Size};
 use crate::{kvquant, longnn};
 use anyhow::Context;
 use clap::{Args, ValueEnum};
-use common::command::{print, provenance, workspace_root};
+use common::command::{BadInput, print, provenance, workspace_root};
 use common::device;
 use common::progress::Progress;
-use common::report::{Claim, Provenance, Record, Timestamp, claims_table};
+use common::report::{Provenance, Timestamp, claims_table};
 use serde_json::json;
 use std::path::{Path, PathBuf};
 
@@ -16,6 +16,9 @@ pub struct Reproduce {
     /// Only this system
     #[arg(long)]
     system: Option<System>,
+    /// Only these experiments, by the names of their records
+    #[arg(long, value_name = "NAMES", value_delimiter = ',')]
+    only: Vec<String>,
     /// All tables and figures of docs/, not the quick form
     #[arg(long)]
     full: bool,
@@ -39,57 +42,67 @@ enum System {
 impl Reproduce {
     /// Runs the experiments, writes their records and prints the table "paper / here".
     pub fn run(self) -> anyhow::Result<()> {
-        let mut suite = Suite {
-            size: if self.full { Size::Full } else { Size::Quick },
-            folder: self.records.clone().unwrap_or_else(default_folder),
-            provenance: suite_provenance(),
-            progress: Progress::stderr(),
-            claims: Vec::new(),
-            records: Vec::new(),
-        };
-        let wanted = |system| self.system.is_none_or(|only| only == system);
-        if wanted(System::Kvquant) {
-            suite.run::<kvquant::Memory>()?;
-            suite.run::<kvquant::Anchors>()?;
-            suite.run::<kvquant::Asymmetry>()?;
-        }
-        if wanted(System::Longnn) {
-            suite.run::<longnn::Bases>()?;
-            suite.run::<longnn::Filters>()?;
-            suite.run::<longnn::Speed>()?;
-            suite.run::<longnn::Accuracy>()?;
+        let size = if self.full { Size::Full } else { Size::Quick };
+        let experiments = self.experiments(size)?;
+        let folder = self.records.clone().unwrap_or_else(default_folder);
+        let (provenance, progress) = (suite_provenance(), Progress::stderr());
+        let (mut claims, mut records) = (Vec::new(), Vec::new());
+        for experiment in experiments {
+            let (record, of_experiment) = experiment.record(size, &provenance, &progress);
+            // On disk before the next one starts.
+            if let Some(record) = record {
+                record.write(&folder.join(format!("{}.json", experiment.name())))?;
+                records.push(record);
+            }
+            claims.extend(of_experiment);
         }
         if let Some(path) = &self.json {
-            let report = json!({ "claims": suite.claims, "records": suite.records });
+            let report = json!({ "claims": claims, "records": records });
             let text = serde_json::to_string_pretty(&report)? + "\n";
             std::fs::write(path, text)
                 .with_context(|| format!("can't write {}", path.display()))?;
         }
-        print(&claims_table(&suite.claims).to_text())?;
-        suite.progress.suspend(|| say(&format!("records in {}", suite.folder.display())));
+        print(&claims_table(&claims).to_text())?;
+        progress.suspend(|| say(&format!("records in {}", folder.display())));
         Ok(())
+    }
+
+    /// Those that were asked for.
+    fn experiments(&self, size: Size) -> anyhow::Result<Vec<Box<dyn AnyExperiment>>> {
+        let systems = [System::Kvquant, System::Longnn];
+        let wanted = systems.into_iter().filter(|&one| self.system.is_none_or(|only| only == one));
+        let mut experiments: Vec<_> = wanted.flat_map(|system| system.experiments(size)).collect();
+        let names: Vec<String> = experiments.iter().map(|experiment| experiment.name()).collect();
+        if let Some(unknown) = self.only.iter().find(|name| !names.contains(name)) {
+            let problem = format!("no experiment {unknown} here; there are {}", names.join(", "));
+            return Err(BadInput(problem).into());
+        }
+        if !self.only.is_empty() {
+            experiments.retain(|experiment| self.only.contains(&experiment.name()));
+        }
+        Ok(experiments)
     }
 }
 
-struct Suite {
-    size: Size,
-    folder: PathBuf,
-    provenance: Provenance,
-    progress: Progress,
-    claims: Vec<Claim>,
-    records: Vec<Record>,
-}
-
-impl Suite {
-    /// Runs one experiment; its record is on disk before the next one starts.
-    fn run<E: Experiment>(&mut self) -> anyhow::Result<()> {
-        let (record, claims) = run::<E>(self.size, &self.provenance, &self.progress);
-        if let Some(record) = record {
-            record.write(&self.folder.join(format!("{}.json", E::NAME)))?;
-            self.records.push(record);
+impl System {
+    fn experiments(self, size: Size) -> Vec<Box<dyn AnyExperiment>> {
+        match self {
+            Self::Kvquant => vec![
+                Box::new(kvquant::Memory),
+                Box::new(kvquant::Anchors),
+                Box::new(kvquant::Asymmetry),
+            ],
+            Self::Longnn => {
+                let mut all: Vec<Box<dyn AnyExperiment>> = vec![
+                    Box::new(longnn::Bases),
+                    Box::new(longnn::Filters),
+                    Box::new(longnn::Speed),
+                ];
+                let accuracies = longnn::Accuracy::of(size).into_iter();
+                all.extend(accuracies.map(|one| Box::new(one) as Box<dyn AnyExperiment>));
+                all
+            }
         }
-        self.claims.extend(claims);
-        Ok(())
     }
 }
 

@@ -14,12 +14,11 @@ const PLOT: &str = "docs/kvquant/asymmetry.svg";
 
 /// Reads the newest records below `runs` and adds what they say.
 pub fn generate(runs: &Path, generated: &mut Generated) -> anyhow::Result<()> {
-    let (memory_record, memory) = read::<Memory>(runs)?.context(MISSING)?;
-    let (anchors_record, anchors) = read::<Anchors>(runs)?.context(MISSING)?;
-    let (asymmetry_record, asymmetry) = read::<Asymmetry>(runs)?.context(MISSING)?;
+    let (memory_record, memory) = read(&Memory, runs)?.context(MISSING)?;
+    let (anchors_record, anchors) = read(&Anchors, runs)?.context(MISSING)?;
+    let (asymmetry_record, asymmetry) = read(&Asymmetry, runs)?.context(MISSING)?;
     let claims: Vec<Claim> =
-        [Memory::claims(&memory), Anchors::claims(&anchors), Asymmetry::claims(&asymmetry)]
-            .concat();
+        [Memory.claims(&memory), Anchors.claims(&anchors), Asymmetry.claims(&asymmetry)].concat();
     let parts = [
         ("kvquant-claims", claims_table(&claims).to_markdown()),
         ("kvquant-memory", with_source(&memory_table(&memory), &memory_record)),

@@ -1,12 +1,12 @@
 //! The generated parts of longnn's pages.
 
-use super::{Generated, with_source};
+use super::{Generated, origin, with_source};
 use crate::experiment::{Experiment, read};
 use crate::longnn::{
     Accuracy, AccuracyMetrics, Bases, BasesMetrics, FilterMetrics, Filters, Speed, SpeedMetrics,
 };
 use common::report::{Align, Axis, Claim, Plot, Series, Svg, Table, claims_table};
-use longnn::experiment::compare::Row;
+use longnn::experiment::compare::{Row, mean_difference_of_lon};
 use longnn::experiment::fit_filters::{FittedTarget, PUBLISHED};
 use longnn::experiment::verdict::Verdict;
 use longnn::model::Architecture;
@@ -33,60 +33,73 @@ pub fn generate(runs: &Path, generated: &mut Generated) -> anyhow::Result<()> {
 }
 
 fn bases(runs: &Path, generated: &mut Generated) -> anyhow::Result<Vec<Claim>> {
-    let Some((record, metrics)) = read::<Bases>(runs)? else {
-        return Ok(pending::<Bases>(generated, &["longnn-bases"]));
+    let Some((record, metrics)) = read(&Bases, runs)? else {
+        return Ok(pending(&Bases, generated, &["longnn-bases"]));
     };
     generated.parts.insert("longnn-bases", with_source(&bases_table(&metrics), &record));
     picture(generated, "bases.svg", &bases_plot(&metrics).to_svg()?);
-    Ok(Bases::claims(&metrics))
+    Ok(Bases.claims(&metrics))
 }
 
 fn filters(runs: &Path, generated: &mut Generated) -> anyhow::Result<Vec<Claim>> {
-    let Some((record, metrics)) = read::<Filters>(runs)? else {
+    let Some((record, metrics)) = read(&Filters, runs)? else {
         let parts = ["longnn-fits", "longnn-fits-published"];
-        return Ok(pending::<Filters>(generated, &parts));
+        return Ok(pending(&Filters, generated, &parts));
     };
     generated.parts.insert("longnn-fits", with_source(&fits_table(&metrics), &record));
     let published = published_table(&metrics).to_markdown();
     generated.parts.insert("longnn-fits-published", published);
     picture(generated, "fitted-filters.svg", &fitted_plot(&metrics).to_svg()?);
-    Ok(Filters::claims(&metrics))
+    Ok(Filters.claims(&metrics))
 }
 
+/// Of the graphs that have a record.
 fn accuracy(runs: &Path, generated: &mut Generated) -> anyhow::Result<Vec<Claim>> {
-    let parts =
-        ["longnn-lon", "longnn-lon-verdict", "longnn-models", "longnn-pairs", "longnn-training"];
-    let Some((record, metrics)) = read::<Accuracy>(runs)? else {
-        return Ok(pending::<Accuracy>(generated, &parts));
-    };
-    let texts = [
-        with_source(&lon_table(&metrics), &record),
-        lon_verdict(&metrics),
-        models_table(&metrics).to_markdown(),
-        pairs_table(&metrics).to_markdown(),
-        training_table(&metrics).to_markdown(),
-    ];
-    generated.parts.extend(parts.into_iter().zip(texts));
-    for shown in &metrics.filters {
-        picture(generated, &format!("{}.svg", shown.graph), &shown.plot.to_svg()?);
+    let (mut claims, mut sources, mut graphs) = (Vec::new(), Vec::new(), Vec::new());
+    for experiment in Accuracy::all() {
+        let Some((record, metrics)) = read(&experiment, runs)? else {
+            claims.extend(experiment.open_claims("no record yet"));
+            continue;
+        };
+        claims.extend(experiment.claims(&metrics));
+        if let (Some(plot), Some(row)) = (&metrics.filters, metrics.rows.first()) {
+            picture(generated, &format!("{}.svg", row.dataset), &plot.to_svg()?);
+        }
+        // Without the time: seeds of an interrupted run are kept for the next one.
+        sources.push(format!("`{}`, {}", record.command, origin(&record)));
+        graphs.push(metrics);
     }
-    Ok(Accuracy::claims(&metrics))
+    sources.dedup();
+    let table =
+        |table: Table| if graphs.is_empty() { PENDING.to_owned() } else { table.to_markdown() };
+    generated.parts.extend([
+        ("longnn-lon", table(lon_table(&graphs)) + "\n" + &sources.join("  \n") + "\n"),
+        ("longnn-lon-verdict", lon_verdict(&graphs)),
+        ("longnn-models", table(models_table(&graphs))),
+        ("longnn-pairs", table(pairs_table(&graphs))),
+        ("longnn-training", table(training_table(&graphs))),
+    ]);
+    Ok(claims)
 }
 
 fn speed(runs: &Path, generated: &mut Generated) -> anyhow::Result<Vec<Claim>> {
     let parts = ["longnn-speed", "longnn-products"];
-    let Some((record, metrics)) = read::<Speed>(runs)? else {
-        return Ok(pending::<Speed>(generated, &parts));
+    let Some((record, metrics)) = read(&Speed, runs)? else {
+        return Ok(pending(&Speed, generated, &parts));
     };
     let texts =
         [with_source(&speed_table(&metrics), &record), products_table(&metrics).to_markdown()];
     generated.parts.extend(parts.into_iter().zip(texts));
-    Ok(Speed::claims(&metrics))
+    Ok(Speed.claims(&metrics))
 }
 
-fn pending<E: Experiment>(generated: &mut Generated, parts: &[&'static str]) -> Vec<Claim> {
+fn pending<E: Experiment>(
+    experiment: &E,
+    generated: &mut Generated,
+    parts: &[&'static str],
+) -> Vec<Claim> {
     generated.parts.extend(parts.iter().map(|&part| (part, PENDING.to_owned())));
-    E::open_claims("no record yet")
+    experiment.open_claims("no record yet")
 }
 
 fn picture(generated: &mut Generated, name: &str, svg: &Svg) {
@@ -182,7 +195,7 @@ fn fitted_plot(metrics: &FilterMetrics) -> FilterPlot {
 }
 
 /// LON-GNN under both evaluations, each beside what it is held against.
-fn lon_table(metrics: &AccuracyMetrics) -> Table {
+fn lon_table(graphs: &[AccuracyMetrics]) -> Table {
     let mut table = Table::new(&[
         ("graph", Align::Left),
         ("seeds", Align::Right),
@@ -194,14 +207,8 @@ fn lon_table(metrics: &AccuracyMetrics) -> Table {
         ("re-implementation", Align::Right),
         ("verdict", Align::Left),
     ]);
-    for graph in graphs(metrics) {
-        let row = |evaluation| {
-            metrics.rows.iter().find(|row| {
-                row.dataset == graph
-                    && row.model == Architecture::Lon
-                    && row.evaluation == evaluation
-            })
-        };
+    for graph in graphs {
+        let row = |evaluation| row_of(graph, Architecture::Lon, evaluation);
         let (Some(official), Some(clean)) = (row(Evaluation::Official), row(Evaluation::Clean))
         else {
             continue;
@@ -216,45 +223,48 @@ fn lon_table(metrics: &AccuracyMetrics) -> Table {
                 .map_or("-".to_owned(), |other| format!("{:.2} ± {:.2}", other.mean, other.std));
             [with_spread(row.test_accuracy_mean, row.test_accuracy_std), reference, verdict(row)]
         });
-        let row = [graph.to_owned(), official.seeds.to_string(), paper];
+        let row = [official.dataset.clone(), official.seeds.to_string(), paper];
         table.row(row.into_iter().chain(cells.into_iter().flatten()));
     }
     table
 }
 
-fn lon_verdict(metrics: &AccuracyMetrics) -> String {
-    let points = |difference: Option<f64>| {
+fn lon_verdict(graphs: &[AccuracyMetrics]) -> String {
+    let points = |evaluation| {
+        let rows = graphs.iter().flat_map(|graph| &graph.rows);
+        let rows: Vec<Row> = rows.filter(|row| row.evaluation == evaluation).cloned().collect();
+        let difference = mean_difference_of_lon(&rows);
         difference.map_or("-".to_owned(), |points| format!("{points:+.2} points"))
     };
     format!(
         "Mean signed difference from the re-implementation over the graphs: official evaluation {}, \
          clean evaluation {}.",
-        points(metrics.official_difference),
-        points(metrics.clean_difference),
+        points(Evaluation::Official),
+        points(Evaluation::Clean),
     )
 }
 
 /// All models by graph, cleanly evaluated: mean and 95 % interval, and what was published.
-fn models_table(metrics: &AccuracyMetrics) -> Table {
-    let graphs: Vec<&str> = graphs(metrics).collect();
+fn models_table(graphs: &[AccuracyMetrics]) -> Table {
+    let names = graphs.iter().filter_map(|graph| graph.rows.first());
     let columns: Vec<_> = [("model", Align::Left)]
         .into_iter()
-        .chain(graphs.iter().map(|&graph| (graph, Align::Right)))
+        .chain(names.map(|row| (row.dataset.as_str(), Align::Right)))
         .collect();
     let mut table = Table::new(&columns);
     for model in Architecture::ALL {
-        let cell = |graph: &&str| {
-            let found = metrics.rows.iter().find(|row| {
-                row.dataset == *graph && row.model == model && row.evaluation == Evaluation::Clean
-            });
-            found.map_or(String::new(), model_cell)
-        };
+        let cell =
+            |graph| row_of(graph, model, Evaluation::Clean).map_or(String::new(), model_cell);
         let cells: Vec<String> = graphs.iter().map(cell).collect();
         if cells.iter().any(|cell| !cell.is_empty()) {
             table.row([model.title().to_owned()].into_iter().chain(cells));
         }
     }
     table
+}
+
+fn row_of(graph: &AccuracyMetrics, model: Architecture, evaluation: Evaluation) -> Option<&Row> {
+    graph.rows.iter().find(|row| row.model == model && row.evaluation == evaluation)
 }
 
 /// `88.1 ± 0.5 (88.0)`, with what was published in brackets and a mark where that is not near.
@@ -266,7 +276,7 @@ fn model_cell(row: &Row) -> String {
     format!("{here} ({published}){mark}")
 }
 
-fn pairs_table(metrics: &AccuracyMetrics) -> Table {
+fn pairs_table(graphs: &[AccuracyMetrics]) -> Table {
     let mut table = Table::new(&[
         ("graph", Align::Left),
         ("best baseline by validation", Align::Left),
@@ -276,7 +286,7 @@ fn pairs_table(metrics: &AccuracyMetrics) -> Table {
         ("seeds", Align::Right),
     ]);
     let p = |p: Option<f64>| p.map_or("-".to_owned(), |p| format!("{p:.3}"));
-    for pair in &metrics.pairings {
+    for pair in graphs.iter().filter_map(|graph| graph.pairing.as_ref()) {
         let ci95 = pair.difference_ci95.map_or(String::new(), |ci95| format!(" ± {ci95:.2}"));
         table.row([
             pair.dataset.clone(),
@@ -291,14 +301,14 @@ fn pairs_table(metrics: &AccuracyMetrics) -> Table {
 }
 
 /// LON-GNN's training by graph.
-fn training_table(metrics: &AccuracyMetrics) -> Table {
+fn training_table(graphs: &[AccuracyMetrics]) -> Table {
     let mut table = Table::new(&[
         ("graph", Align::Left),
         ("epochs", Align::Right),
         ("over-passing index, median", Align::Right),
     ]);
-    let is_lon = |row: &&Row| row.model == Architecture::Lon && row.evaluation == Evaluation::Clean;
-    for row in metrics.rows.iter().filter(is_lon) {
+    let lon = |graph| row_of(graph, Architecture::Lon, Evaluation::Clean);
+    for row in graphs.iter().filter_map(lon) {
         table.row([
             row.dataset.clone(),
             number(row.epochs_mean, 0),
@@ -356,12 +366,6 @@ fn products_table(metrics: &SpeedMetrics) -> Table {
         ]);
     }
     table
-}
-
-/// The graphs, each once and in the order of the experiment.
-fn graphs(metrics: &AccuracyMetrics) -> impl Iterator<Item = &str> {
-    let is_official = |row: &&Row| row.evaluation == Evaluation::Official;
-    metrics.rows.iter().filter(is_official).map(|row| row.dataset.as_str())
 }
 
 fn with_spread(mean: Option<f64>, spread: Option<f64>) -> String {

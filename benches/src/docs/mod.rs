@@ -124,16 +124,19 @@ fn replace_parts(text: &str, parts: &BTreeMap<&str, String>) -> anyhow::Result<S
 
 /// The table, and under it the run that it comes from.
 fn with_source(table: &Table, record: &Record) -> String {
-    let commit = record.commit.as_deref().map_or("no commit", |commit| &commit[..10]);
+    let (command, origin) = (&record.command, origin(record));
     format!(
-        "{}\n`{}`, {:.0} s, {} ({} cores), commit {commit}, {}\n",
+        "{}\n`{command}`, {:.0} s, {origin}, {}\n",
         table.to_markdown(),
-        record.command,
         record.seconds,
-        record.host.cpu,
-        record.host.logical_cores,
         record.started
     )
+}
+
+/// Where a record was made, and from what.
+fn origin(record: &Record) -> String {
+    let commit = record.commit.as_deref().map_or("no commit", |commit| &commit[..10]);
+    format!("{} ({} cores), commit {commit}", record.host.cpu, record.host.logical_cores)
 }
 
 #[cfg(test)]

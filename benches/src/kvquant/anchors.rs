@@ -63,9 +63,11 @@ impl FormatAnchor {
 impl Experiment for Anchors {
     type Metrics = AnchorMetrics;
 
-    const NAME: &'static str = "kvquant-anchors";
+    fn name(&self) -> String {
+        "kvquant-anchors".to_owned()
+    }
 
-    fn run(size: Size, progress: &Progress) -> anyhow::Result<(AnchorMetrics, Value)> {
+    fn run(&self, size: Size, progress: &Progress) -> anyhow::Result<(AnchorMetrics, Value)> {
         let f16 = ["f16".to_owned()];
         let mut windows = Vec::new();
         let formats = match size {
@@ -92,7 +94,7 @@ impl Experiment for Anchors {
         Ok((AnchorMetrics { windows, formats }, configuration))
     }
 
-    fn claims(metrics: &AnchorMetrics) -> Vec<Claim> {
+    fn claims(&self, metrics: &AnchorMetrics) -> Vec<Claim> {
         let Some(window) = metrics.windows.first() else { return Vec::new() };
         let close = (window.here / window.reference - 1.0).abs() < 0.001;
         vec![Claim {
@@ -104,7 +106,7 @@ impl Experiment for Anchors {
         }]
     }
 
-    fn open_claims(reason: &str) -> Vec<Claim> {
+    fn open_claims(&self, reason: &str) -> Vec<Claim> {
         vec![Claim {
             system: SYSTEM.to_owned(),
             claim: "engine: SmolLM2, first window (not the paper's: numpy)".to_owned(),

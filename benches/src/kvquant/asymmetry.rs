@@ -55,9 +55,11 @@ fn values_plan(l: usize) -> String {
 impl Experiment for Asymmetry {
     type Metrics = AsymmetryMetrics;
 
-    const NAME: &'static str = "kvquant-asymmetry";
+    fn name(&self) -> String {
+        "kvquant-asymmetry".to_owned()
+    }
 
-    fn run(size: Size, progress: &Progress) -> anyhow::Result<(AsymmetryMetrics, Value)> {
+    fn run(&self, size: Size, progress: &Progress) -> anyhow::Result<(AsymmetryMetrics, Value)> {
         let setting = Setting::load(WeightFormat::F32, progress)?;
         let n_layers = setting.n_layers();
         let (layers, n_windows) = match size {
@@ -80,7 +82,7 @@ impl Experiment for Asymmetry {
         Ok((AsymmetryMetrics { n_layers, n_windows, scores }, configuration))
     }
 
-    fn claims(metrics: &AsymmetryMetrics) -> Vec<Claim> {
+    fn claims(&self, metrics: &AsymmetryMetrics) -> Vec<Claim> {
         let l = metrics.n_layers;
         let verdict = |holds: bool| if holds { Verdict::Holds } else { Verdict::Differs };
         let mut claims = open("");
@@ -108,7 +110,7 @@ impl Experiment for Asymmetry {
         claims
     }
 
-    fn open_claims(reason: &str) -> Vec<Claim> {
+    fn open_claims(&self, reason: &str) -> Vec<Claim> {
         open(reason)
     }
 }

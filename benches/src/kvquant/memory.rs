@@ -63,14 +63,16 @@ impl Saving {
 impl Experiment for Memory {
     type Metrics = MemoryMetrics;
 
-    const NAME: &'static str = "kvquant-memory";
+    fn name(&self) -> String {
+        "kvquant-memory".to_owned()
+    }
 
-    fn run(_: Size, _: &Progress) -> anyhow::Result<(MemoryMetrics, Value)> {
+    fn run(&self, _: Size, _: &Progress) -> anyhow::Result<(MemoryMetrics, Value)> {
         let savings = CASES.iter().map(saving).collect::<anyhow::Result<_>>()?;
         Ok((MemoryMetrics { savings }, json!({ "resident_tokens": N_TOKENS })))
     }
 
-    fn claims(metrics: &MemoryMetrics) -> Vec<Claim> {
+    fn claims(&self, metrics: &MemoryMetrics) -> Vec<Claim> {
         let claim = |saving: &Saving| Claim {
             system: SYSTEM.to_owned(),
             claim: saving.claim(),
@@ -81,7 +83,7 @@ impl Experiment for Memory {
         metrics.savings.iter().map(claim).collect()
     }
 
-    fn open_claims(reason: &str) -> Vec<Claim> {
+    fn open_claims(&self, reason: &str) -> Vec<Claim> {
         let claim = |(model, batch, plan, paper): &(&str, u64, &str, f64)| Claim {
             system: SYSTEM.to_owned(),
             claim: format!("memory saved, {model} {plan} x {batch} (fig. 4)"),

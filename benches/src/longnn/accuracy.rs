@@ -1,4 +1,5 @@
-//! LON-GNN and the models that it is compared with, on real graphs: the paper's table of accuracies.
+//! LON-GNN and the models that it is compared with on a real graph: a column of the paper's table of
+//! accuracies.
 //!
 //! LON-GNN is evaluated twice: as the official code does it, whose numbers the paper reports, and
 //! without the dropout that this code forgets to turn off.
@@ -6,10 +7,10 @@
 use super::{SYSTEM, problem};
 use crate::experiment::{Experiment, Size};
 use common::command::workspace_root;
-use common::progress::{Bar, Progress, Unit};
+use common::progress::{Progress, Unit};
 use common::report::{Claim, Verdict};
 use longnn::data::catalogue;
-use longnn::experiment::compare::{Pairing, Row, mean_difference_of_lon};
+use longnn::experiment::compare::{Pairing, Row};
 use longnn::experiment::published::{self, Published, Reimplementation};
 use longnn::experiment::{Entry, Group, Ledger, RunRecord, Summary, verdict};
 use longnn::model::{Architecture, SettingsFile};
@@ -17,6 +18,7 @@ use longnn::plot::FilterPlot;
 use longnn::train::{Evaluation, Protocol, Silent};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
+use std::path::Path;
 
 const QUICK_GRAPHS: [&str; 4] = ["cora", "chameleon", "texas", "cornell"];
 const QUICK_SEEDS: u64 = 3;
@@ -27,190 +29,151 @@ const SEEDS: u64 = 10;
 const VARIED: [&str; 3] = ["actor", "texas", "cornell"];
 const SEEDS_OF_VARIED: u64 = 30;
 /// Graphs whose learned filters the pages show.
-pub const SHOWN: [&str; 3] = ["cora", "chameleon", "squirrel"];
+const SHOWN: [&str; 3] = ["cora", "chameleon", "squirrel"];
 /// The graph on which the paper's lead over JacobiConv is largest.
-const LEAD: (&str, &str) = ("squirrel", "+3.2 points");
+const LEAD: &str = "squirrel";
 /// Of the paper's table.
 const PAPER_SEEDS: usize = 10;
 
-/// Accuracies on real graphs.
-pub struct Accuracy;
+/// Accuracies on a graph: one experiment each, so that a finished graph has its record however long the
+/// others take.
+pub struct Accuracy {
+    graph: &'static str,
+}
 
 #[derive(Debug, Serialize, Deserialize)]
 pub struct AccuracyMetrics {
+    /// LON-GNN in the official evaluation, then every model in the clean one.
     pub rows: Vec<Row>,
-    /// LON-GNN, cleanly evaluated, against the baseline with the best validation mean, by graph.
-    pub pairings: Vec<Pairing>,
-    /// LON-GNN against JacobiConv where the paper's lead is largest.
-    pub lead: Option<Pairing>,
-    /// Mean signed difference from the independent re-implementation over graphs, in points.
-    pub official_difference: Option<f64>,
-    pub clean_difference: Option<f64>,
-    /// LON-GNN's filters, mean over seeds.
-    pub filters: Vec<ShownFilters>,
+    /// LON-GNN, cleanly evaluated, against the baseline with the best validation mean.
+    pub pairing: Option<Pairing>,
+    /// LON-GNN against JacobiConv, the model that it adds its learned basis to.
+    pub jacobi: Option<Pairing>,
+    /// LON-GNN's filters, mean over seeds, where the pages show them.
+    pub filters: Option<FilterPlot>,
+    /// Seeds trained by the run; the others were there from runs before it.
+    pub seeds_trained: usize,
 }
 
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct ShownFilters {
-    pub graph: String,
-    pub plot: FilterPlot,
+impl Accuracy {
+    /// Of every graph: the paper's, and one of them without its duplicated nodes.
+    pub fn all() -> impl Iterator<Item = Self> {
+        let paper = catalogue::of_the_paper().iter().map(|set| set.name);
+        paper.chain([CLEANED]).map(|graph| Self { graph })
+    }
+
+    /// Of the graphs that a run takes.
+    pub fn of(size: Size) -> Vec<Self> {
+        let is_taken = |one: &Self| size == Size::Full || QUICK_GRAPHS.contains(&one.graph);
+        Self::all().filter(is_taken).collect()
+    }
+
+    fn seeds(&self, size: Size) -> u64 {
+        match size {
+            Size::Quick => QUICK_SEEDS,
+            Size::Full if VARIED.contains(&self.graph) => SEEDS_OF_VARIED,
+            Size::Full => SEEDS,
+        }
+    }
 }
 
 impl Experiment for Accuracy {
     type Metrics = AccuracyMetrics;
 
-    const NAME: &'static str = "longnn-accuracy";
+    fn name(&self) -> String {
+        format!("longnn-accuracy-{}", self.graph)
+    }
 
-    fn run(size: Size, progress: &Progress) -> anyhow::Result<(AccuracyMetrics, Value)> {
-        let scope = Scope::of(size);
+    fn run(&self, size: Size, progress: &Progress) -> anyhow::Result<(AccuracyMetrics, Value)> {
+        let models = match size {
+            Size::Quick => vec![Architecture::Lon],
+            Size::Full => Architecture::ALL.to_vec(),
+        };
+        let configuration = json!({
+            "graph": self.graph,
+            "seeds": self.seeds(size),
+            "models": models,
+            "protocol": Protocol::default(),
+        });
         // The quick form trains anew; the full one takes hours and goes on where it was interrupted.
-        let fresh = std::env::temp_dir().join(format!("longnn-reproduce-{}", std::process::id()));
-        let folder = match size {
-            Size::Quick => fresh.clone(),
-            Size::Full => workspace_root().unwrap_or_default().join("runs/longnn/reproduce"),
+        let metrics = match size {
+            Size::Quick => {
+                let name = format!("longnn-reproduce-{}-{}", self.graph, std::process::id());
+                let folder = std::env::temp_dir().join(name);
+                let metrics = self.metrics(size, &models, &folder, progress);
+                // Nobody asked for its files; what is left of them is in a folder of temporary ones.
+                drop(std::fs::remove_dir_all(&folder));
+                metrics
+            }
+            Size::Full => {
+                let folder = workspace_root().unwrap_or_default().join("runs/longnn/reproduce");
+                self.metrics(size, &models, &folder, progress)
+            }
         };
-        let ledger = Ledger::new(&folder)?;
-        let total = scope.graphs.len() * (scope.models.len() + 1);
-        let bar = progress.bar("accuracy", Some(total as u64), Unit::Items("models"));
-        let graphs = scope.graphs.iter().map(|name| scope.graph(name, &ledger, progress, &bar));
-        let graphs = graphs.collect::<anyhow::Result<Vec<_>>>();
-        if size == Size::Quick {
-            // Nobody asked for its files; what is left of them is in a folder of temporary ones.
-            drop(std::fs::remove_dir_all(&fresh));
-        }
-        let metrics = AccuracyMetrics::of(&graphs?)?;
-        bar.finish();
-        Ok((metrics, scope.configuration()))
+        Ok((metrics?, configuration))
     }
 
-    fn claims(metrics: &AccuracyMetrics) -> Vec<Claim> {
-        let rows = metrics.rows.iter();
-        let official = rows
-            .filter(|row| row.model == Architecture::Lon)
-            .filter(|row| row.evaluation == Evaluation::Official);
-        official.filter_map(claim).chain(metrics.lead.as_ref().map(lead_claim)).collect()
+    fn claims(&self, metrics: &AccuracyMetrics) -> Vec<Claim> {
+        let is_official = |row: &&Row| row.evaluation == Evaluation::Official;
+        let official = metrics.rows.iter().find(is_official).and_then(claim);
+        let lead = metrics.jacobi.as_ref().filter(|_| self.graph == LEAD).and_then(lead_claim);
+        official.into_iter().chain(lead).collect()
     }
 
-    fn open_claims(reason: &str) -> Vec<Claim> {
-        let claim = |name| {
-            let paper = published::published(name, Architecture::Lon)?;
-            Some(Claim {
-                verdict: Verdict::NotReproduced(reason.to_owned()),
-                ..unjudged(name, paper.mean, paper.plus_minus, paper.confirmed)
-            })
+    fn open_claims(&self, reason: &str) -> Vec<Claim> {
+        let paper = published::published(self.graph, Architecture::Lon);
+        let claim = |paper: Published| Claim {
+            verdict: Verdict::NotReproduced(reason.to_owned()),
+            ..unjudged(self.graph, &paper)
         };
-        graphs().filter_map(claim).collect()
+        paper.map(claim).into_iter().collect()
     }
 }
 
-/// The graphs of the full form.
-fn graphs() -> impl Iterator<Item = &'static str> {
-    catalogue::of_the_paper().iter().map(|set| set.name).chain([CLEANED])
-}
-
-/// Which graphs, models and seeds.
-struct Scope {
-    graphs: Vec<&'static str>,
-    models: Vec<Architecture>,
-    is_full: bool,
-}
-
-/// What was trained on a graph.
-struct TrainedGraph {
-    /// Every model, evaluated cleanly.
-    clean: Vec<Entry>,
-    /// LON-GNN, evaluated as the official code does it.
-    official: Entry,
-    filters: Option<ShownFilters>,
-}
-
-impl Scope {
-    fn of(size: Size) -> Self {
-        match size {
-            Size::Quick => Self {
-                graphs: QUICK_GRAPHS.to_vec(),
-                models: vec![Architecture::Lon],
-                is_full: false,
-            },
-            Size::Full => Self {
-                graphs: graphs().collect(),
-                models: Architecture::ALL.to_vec(),
-                is_full: true,
-            },
-        }
-    }
-
-    fn seeds(&self, graph: &str) -> u64 {
-        match (self.is_full, VARIED.contains(&graph)) {
-            (false, _) => QUICK_SEEDS,
-            (true, false) => SEEDS,
-            (true, true) => SEEDS_OF_VARIED,
-        }
-    }
-
-    fn configuration(&self) -> Value {
-        let seeds: serde_json::Map<String, Value> =
-            self.graphs.iter().map(|&name| (name.to_owned(), self.seeds(name).into())).collect();
-        json!({ "seeds": seeds, "models": self.models, "protocol": Protocol::default() })
-    }
-
-    fn graph(
+impl Accuracy {
+    fn metrics(
         &self,
-        name: &'static str,
-        ledger: &Ledger,
+        size: Size,
+        models: &[Architecture],
+        ledger: &Path,
         progress: &Progress,
-        bar: &Bar,
-    ) -> anyhow::Result<TrainedGraph> {
-        let problem = problem(name, progress)?;
+    ) -> anyhow::Result<AccuracyMetrics> {
+        let problem = problem(self.graph, progress)?;
+        let ledger = Ledger::new(ledger)?;
+        let total = models.len() as u64 + 1;
+        let bar = progress.bar(self.graph, Some(total), Unit::Items("models"));
         let train = |model, evaluation| {
-            bar.message(format!("{model} on {name}"));
-            let settings = SettingsFile::builtin(name).of(model);
+            bar.message(format!("{model}"));
+            let settings = SettingsFile::builtin(self.graph).of(model);
             let protocol = Protocol { evaluation, ..Protocol::default() };
             let group =
                 Group { problem: &problem, model, settings: &settings, protocol: &protocol };
-            let entry = ledger.complete(&group, self.seeds(name), &mut Silent)?;
+            let entry = ledger.complete(&group, self.seeds(size), &mut Silent)?;
             bar.advance(1);
             anyhow::Ok(entry)
         };
-        let clean: Vec<Entry> = self
-            .models
+        let official = train(Architecture::Lon, Evaluation::Official)?;
+        let clean: Vec<Entry> = models
             .iter()
             .map(|&model| train(model, Evaluation::Clean))
             .collect::<anyhow::Result<_>>()?;
-        let official = train(Architecture::Lon, Evaluation::Official)?;
-        let lon = clean.iter().find(|entry| entry.record.model == Architecture::Lon);
-        let filters = match lon.filter(|_| SHOWN.contains(&name)) {
-            Some(entry) => {
-                let record = entry.record.clone().with_density_of(problem.graph());
-                Some(ShownFilters { graph: name.to_owned(), plot: record.filter_plot(None)? })
+        bar.finish();
+        let records: Vec<&RunRecord> = clean.iter().map(|entry| &entry.record).collect();
+        let of = |model| records.iter().copied().find(|record| record.model == model);
+        let pair = [of(Architecture::Lon), of(Architecture::JacobiPublished)];
+        let filters = match of(Architecture::Lon).filter(|_| SHOWN.contains(&self.graph)) {
+            Some(record) => {
+                Some(record.clone().with_density_of(problem.graph()).filter_plot(None)?)
             }
             None => None,
         };
-        Ok(TrainedGraph { clean, official, filters })
-    }
-}
-
-impl AccuracyMetrics {
-    fn of(graphs: &[TrainedGraph]) -> anyhow::Result<Self> {
-        let official: Vec<Row> = graphs.iter().map(|graph| Row::of(&graph.official)).collect();
-        let clean: Vec<Row> =
-            graphs.iter().flat_map(|graph| graph.clean.iter().map(Row::of)).collect();
-        let records = |graph: &'_ TrainedGraph| -> Vec<RunRecord> {
-            graph.clean.iter().map(|entry| entry.record.clone()).collect()
-        };
-        let paired = |records: &[RunRecord]| Pairing::of(&records.iter().collect::<Vec<_>>());
-        let is_of_lead = |record: &RunRecord| {
-            record.graph == LEAD.0
-                && matches!(record.model, Architecture::Lon | Architecture::JacobiPublished)
-        };
-        let of_lead: Vec<RunRecord> = graphs.iter().flat_map(records).filter(is_of_lead).collect();
-        Ok(Self {
-            official_difference: mean_difference_of_lon(&official),
-            clean_difference: mean_difference_of_lon(&clean),
-            rows: official.into_iter().chain(clean).map(kept).collect(),
-            pairings: graphs.iter().filter_map(|graph| paired(&records(graph))).collect(),
-            lead: paired(&of_lead),
-            filters: graphs.iter().filter_map(|graph| graph.filters.clone()).collect(),
+        let entries = || [&official].into_iter().chain(&clean);
+        Ok(AccuracyMetrics {
+            rows: entries().map(|entry| kept(Row::of(entry))).collect(),
+            pairing: Pairing::of(&records),
+            jacobi: Pairing::of(&pair.into_iter().flatten().collect::<Vec<_>>()),
+            filters,
+            seeds_trained: entries().map(|entry| entry.trained).sum(),
         })
     }
 }
@@ -223,7 +186,7 @@ fn kept(row: Row) -> Row {
 /// Held against the paper's number, by the rule that holds it against the re-implementation.
 fn claim(row: &Row) -> Option<Claim> {
     let paper = row.published.as_ref()?;
-    let &Published { mean, plus_minus, confirmed, .. } = paper;
+    let &Published { mean, plus_minus, .. } = paper;
     let ours = Summary {
         mean: row.test_accuracy_mean?,
         std: row.test_accuracy_std,
@@ -241,28 +204,30 @@ fn claim(row: &Row) -> Option<Claim> {
             verdict::Verdict::Agrees => Verdict::Holds,
             _ => Verdict::Differs,
         },
-        ..unjudged(&row.dataset, mean, plus_minus, confirmed)
+        ..unjudged(&row.dataset, paper)
     })
 }
 
-fn unjudged(graph: &str, mean: f64, std: f64, confirmed: bool) -> Claim {
-    let memory = if confirmed { "" } else { " (from memory)" };
+fn unjudged(graph: &str, paper: &Published) -> Claim {
+    let memory = if paper.confirmed { "" } else { " (from memory)" };
     Claim {
         system: SYSTEM.to_owned(),
         claim: format!("LON-GNN on {graph}, official evaluation, test % ± std (table 1)"),
-        paper: format!("{mean:.2} ± {std:.2}{memory}"),
+        paper: format!("{:.2} ± {:.2}{memory}", paper.mean, paper.plus_minus),
         here: String::new(),
         verdict: Verdict::Differs,
     }
 }
 
-fn lead_claim(lead: &Pairing) -> Claim {
+fn lead_claim(lead: &Pairing) -> Option<Claim> {
+    let paper = |model| Some(published::published(LEAD, model)?.mean);
+    let paper = paper(Architecture::Lon)? - paper(Architecture::JacobiPublished)?;
     let ci95 = lead.difference_ci95.unwrap_or(f64::INFINITY);
-    Claim {
+    Some(Claim {
         system: SYSTEM.to_owned(),
-        claim: format!("LON-GNN beats JacobiConv on {}, same seeds, 95 % interval", LEAD.0),
-        paper: LEAD.1.to_owned(),
+        claim: format!("LON-GNN beats JacobiConv on {LEAD}, same seeds, 95 % interval"),
+        paper: format!("{paper:+.1} points"),
         here: format!("{:+.1} ± {ci95:.1} points", lead.difference_mean),
         verdict: if lead.difference_mean > ci95 { Verdict::Holds } else { Verdict::Differs },
-    }
+    })
 }

@@ -48,9 +48,11 @@ pub struct Order {
 impl Experiment for Bases {
     type Metrics = BasesMetrics;
 
-    const NAME: &'static str = "longnn-bases";
+    fn name(&self) -> String {
+        "longnn-bases".to_owned()
+    }
 
-    fn run(_: Size, _: &Progress) -> anyhow::Result<(BasesMetrics, Value)> {
+    fn run(&self, _: Size, _: &Progress) -> anyhow::Result<(BasesMetrics, Value)> {
         let mut orders: Vec<Order> =
             (0..=LARGEST_ORDER).map(|k| Order { k, error: 0.0, largest_value: 0.0 }).collect();
         for a in EXPONENTS {
@@ -64,7 +66,7 @@ impl Experiment for Bases {
         Ok((BasesMetrics { orders, published_sign }, configuration))
     }
 
-    fn claims(metrics: &BasesMetrics) -> Vec<Claim> {
+    fn claims(&self, metrics: &BasesMetrics) -> Vec<Claim> {
         let orders = metrics.orders.iter().take(DEGREE + 1);
         let error = orders.fold(0.0_f64, |worst, order| worst.max(order.error));
         let [exact, sign] = unjudged();
@@ -81,7 +83,7 @@ impl Experiment for Bases {
         ]
     }
 
-    fn open_claims(reason: &str) -> Vec<Claim> {
+    fn open_claims(&self, reason: &str) -> Vec<Claim> {
         let open = |claim| Claim { verdict: Verdict::NotReproduced(reason.to_owned()), ..claim };
         unjudged().map(open).to_vec()
     }

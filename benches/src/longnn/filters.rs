@@ -34,9 +34,11 @@ pub struct FilterMetrics {
 impl Experiment for Filters {
     type Metrics = FilterMetrics;
 
-    const NAME: &'static str = "longnn-filters";
+    fn name(&self) -> String {
+        "longnn-filters".to_owned()
+    }
 
-    fn run(size: Size, progress: &Progress) -> anyhow::Result<(FilterMetrics, Value)> {
+    fn run(&self, size: Size, progress: &Progress) -> anyhow::Result<(FilterMetrics, Value)> {
         let asset = find(IMAGES_ASSET).context("the images are registered")?;
         let images = images::read(&store(None).obtain(asset, progress)?)?;
         let n_images = images.signals.n_features().min(match size {
@@ -55,7 +57,7 @@ impl Experiment for Filters {
         Ok((metrics, json!({ "images": n_images, "degree": degree, "max_epochs": max_epochs })))
     }
 
-    fn claims(metrics: &FilterMetrics) -> Vec<Claim> {
+    fn claims(&self, metrics: &FilterMetrics) -> Vec<Claim> {
         let claim = |row: &FittedTarget| Claim {
             here: format!("{}, floor {}", short(row.descent), short(row.floor)),
             verdict: match row.ratio <= bound(row.target) {
@@ -67,7 +69,7 @@ impl Experiment for Filters {
         metrics.rows.iter().map(claim).collect()
     }
 
-    fn open_claims(reason: &str) -> Vec<Claim> {
+    fn open_claims(&self, reason: &str) -> Vec<Claim> {
         let claim = |target| Claim {
             verdict: Verdict::NotReproduced(reason.to_owned()),
             ..unjudged(target)

@@ -2,7 +2,7 @@
 //!
 //! | file | what |
 //! |---|---|
-//! | [`accuracy`] | LON-GNN and its baselines on real graphs (table 1 of the paper) |
+//! | [`accuracy`] | LON-GNN and its baselines on a real graph (a column of the paper's table 1) |
 //! | [`bases`] | the engine's bases against values with twice the digits, and the sign of JacobiConv's code |
 //! | [`filters`] | known filters fitted to images, beside the least-squares floor |
 //! | [`speed`] | epochs, and the sparse product beside sprs' and scipy's |

@@ -66,9 +66,11 @@ pub struct SpeedRow {
 impl Experiment for Speed {
     type Metrics = SpeedMetrics;
 
-    const NAME: &'static str = "longnn-speed";
+    fn name(&self) -> String {
+        "longnn-speed".to_owned()
+    }
 
-    fn run(size: Size, progress: &Progress) -> anyhow::Result<(SpeedMetrics, Value)> {
+    fn run(&self, size: Size, progress: &Progress) -> anyhow::Result<(SpeedMetrics, Value)> {
         let (graphs, epochs) = match size {
             Size::Quick => (QUICK_GRAPHS.to_vec(), QUICK_EPOCHS),
             Size::Full => (catalogue::of_the_paper().iter().map(|set| set.name).collect(), EPOCHS),
@@ -86,11 +88,11 @@ impl Experiment for Speed {
     }
 
     /// The paper prints no times.
-    fn claims(_: &SpeedMetrics) -> Vec<Claim> {
+    fn claims(&self, _: &SpeedMetrics) -> Vec<Claim> {
         Vec::new()
     }
 
-    fn open_claims(_: &str) -> Vec<Claim> {
+    fn open_claims(&self, _: &str) -> Vec<Claim> {
         Vec::new()
     }
 }
