@@ -41,6 +41,9 @@ pub enum Error {
         /// What it lacks, and what would make it feasible.
         problem: String,
     },
+    /// A registered data file can't be had.
+    #[error(transparent)]
+    Asset(#[from] common::assets::AssetError),
 }
 
 impl Error {
@@ -57,7 +60,7 @@ impl Error {
     /// Whether the user's input is at fault (a file, a setting, a requirement), not the library.
     #[must_use]
     pub fn is_bad_input(&self) -> bool {
-        true
+        !matches!(self, Self::Asset(_))
     }
 }
 
