@@ -2,6 +2,8 @@
 //!
 //! Data goes to stdout, everything for people to stderr.
 
+mod trace;
+
 use clap::{Parser, Subcommand};
 use common::command::mark_bad_input;
 
@@ -14,13 +16,16 @@ pub struct Cli {
 }
 
 #[derive(Debug, Subcommand)]
-enum Command {}
+enum Command {
+    Trace(trace::Trace),
+}
 
 impl Cli {
     /// Runs the command.
     pub fn run(self) -> anyhow::Result<()> {
-        let result: anyhow::Result<()> = match self.command {};
-        #[allow(unreachable_code)]
+        let result = match self.command {
+            Command::Trace(command) => command.run(),
+        };
         result.map_err(|error| mark_bad_input(error, unicron::Error::is_bad_input))
     }
 }
