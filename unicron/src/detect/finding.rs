@@ -3,8 +3,8 @@
 use super::{Role, Severity, Status};
 use serde::{Deserialize, Serialize};
 
-/// The meaning of one sign. Several make an incident: see `root_cause`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+/// The meaning of one sign. Several make an incident: see [`super::root_cause`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Finding {
     /// What is wrong.
     pub status: Status,
@@ -18,7 +18,7 @@ pub struct Finding {
 }
 
 /// What is to be done beside the first attempt to recover.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum FollowUp {
     /// Nothing.
