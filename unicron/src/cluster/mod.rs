@@ -1,7 +1,11 @@
 //! Nodes, GPUs and links, failure domains; the file that describes a cluster and its tasks.
 
+mod file;
 mod hardware;
+mod task;
 mod topology;
 
+pub use file::ClusterFile;
 pub use hardware::Hardware;
+pub use task::TaskSpec;
 pub use topology::{Cluster, Domain};

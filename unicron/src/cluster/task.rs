@@ -1,0 +1,44 @@
+//! What is asked for a task, before anything is planned.
+
+use super::Cluster;
+use crate::model::LanguageModel;
+use crate::throughput::{Constants, Throughput};
+
+/// A task as its owner describes it. Workers are GPUs.
+#[derive(Debug, Clone, PartialEq)]
+pub struct TaskSpec {
+    /// The name, unique among tasks: letters, digits, `-`, `_` and `.`.
+    pub name: String,
+    /// What it trains; `None` only where its throughput was measured.
+    pub model: Option<LanguageModel>,
+    /// Its priority `w(t)`: what a FLOP/s of it is worth beside others'. Above 0.
+    pub weight: f64,
+    /// With fewer workers it counts as not running: the paper's `T_necessary(t)`.
+    pub min_workers: usize,
+    /// What it keeps however low its worth; 0 if it may be stopped for others.
+    pub guaranteed_workers: usize,
+    /// The workers that it has now, `x`; 0 before it runs.
+    pub current: usize,
+    /// Its throughput by workers, where it was measured; modelled otherwise.
+    pub throughput: Option<Throughput>,
+    /// Whether it takes whole nodes only.
+    pub whole_nodes: bool,
+}
+
+impl TaskSpec {
+    /// Its throughput on a cluster: as measured, or modelled up to all GPUs there are.
+    #[must_use]
+    pub fn throughput_on(&self, cluster: &Cluster, constants: &Constants) -> Throughput {
+        match (&self.throughput, &self.model) {
+            (Some(measured), _) => measured.clone(),
+            (None, Some(model)) => Throughput::megatron(
+                model,
+                cluster.hardware(),
+                cluster.gpus_per_node(),
+                cluster.gpus(),
+                constants,
+            ),
+            (None, None) => Throughput::default(),
+        }
+    }
+}
