@@ -1,0 +1,178 @@
+//! From a situation to a plan.
+
+use super::knapsack;
+use super::rule::{Horizon, Rule};
+use super::task::Task;
+use super::value::{Size, Terms};
+use crate::cluster::Hardware;
+use std::cmp::Ordering;
+
+/// What a plan is made for.
+#[derive(Debug, Clone, Copy)]
+pub struct Situation<'a> {
+    /// The tasks; of equal ones the earlier gets more.
+    pub tasks: &'a [Task],
+    /// Workers that there are, `n'`.
+    pub workers: usize,
+    /// Failures a second that are expected of all nodes together.
+    pub hazard: f64,
+    /// The GPUs and their links.
+    pub hardware: &'a Hardware,
+    /// GPUs of a node.
+    pub gpus_per_node: usize,
+}
+
+/// How many workers each task gets.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Plan {
+    /// By task.
+    pub tasks: Vec<Assignment>,
+    /// What was maximised: the sum of the values.
+    pub objective: f64,
+    /// Sum of the WAF that the tasks have after their transitions, in FLOP/s.
+    pub total_waf: f64,
+    /// Workers that are used, idle ones within a task's share included.
+    pub workers: usize,
+    /// `D_running` in seconds.
+    pub horizon_s: f64,
+}
+
+/// What a task gets.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Assignment {
+    /// Its size, arrangement, and value.
+    pub size: Size,
+    /// WAF of this size.
+    pub waf: f64,
+    /// The floor that it was given.
+    pub floor: usize,
+    /// Whether it wanted a floor that there aren't workers for.
+    pub floor_is_dropped: bool,
+}
+
+impl Assignment {
+    /// Whether the task can't run.
+    #[must_use]
+    pub fn is_starved(&self) -> bool {
+        self.size.workers == 0
+    }
+}
+
+impl Situation<'_> {
+    /// The optimal plan by a rule.
+    #[must_use]
+    pub fn plan(&self, rule: &Rule) -> Plan {
+        let terms = self.terms(rule);
+        let floors = self.floors(rule);
+        let sizes = self.sizes(&terms, &floors);
+        self.solve(&terms, &sizes, &floors)
+            .expect("floors are dropped until they fit, and no workers always fit")
+    }
+
+    /// What is the same for all tasks.
+    #[must_use]
+    pub fn terms<'a>(&'a self, rule: &'a Rule) -> Terms<'a> {
+        let horizon_s = match rule.horizon {
+            Horizon::ByWorkers { mean_time_between_failures_s } => {
+                mean_time_between_failures_s / self.workers.max(1) as f64
+            }
+            Horizon::ByNodes => 1.0 / self.hazard.max(f64::MIN_POSITIVE),
+            Horizon::Fixed(seconds) => seconds,
+        };
+        let (hardware, gpus_per_node) = (self.hardware, self.gpus_per_node);
+        Terms { rule, hardware, gpus_per_node, horizon_s }
+    }
+
+    /// The sizes of each task above its floor.
+    pub(super) fn sizes(&self, terms: &Terms<'_>, floors: &Floors) -> Vec<Vec<Size>> {
+        let of = |(task, &floor): (&Task, &usize)| terms.sizes(task, floor, self.workers);
+        self.tasks.iter().zip(&floors.kept).map(of).collect()
+    }
+
+    /// The best of these sizes; `None` if the smallest don't fit.
+    pub(super) fn solve(
+        &self,
+        terms: &Terms<'_>,
+        sizes: &[Vec<Size>],
+        floors: &Floors,
+    ) -> Option<Plan> {
+        let choices: Vec<Vec<_>> =
+            sizes.iter().map(|sizes| sizes.iter().map(Size::choice).collect()).collect();
+        let found = knapsack::solve(&choices, self.workers)?;
+        let picked = sizes.iter().zip(&found.picks).map(|(sizes, &pick)| sizes[pick]);
+        let tasks: Vec<Assignment> = picked
+            .zip(self.tasks)
+            .enumerate()
+            .map(|(index, (size, task))| Assignment {
+                waf: task.waf(size.flops()),
+                size,
+                floor: floors.kept[index],
+                floor_is_dropped: floors.dropped.contains(&index),
+            })
+            .collect();
+        Some(Plan {
+            total_waf: tasks.iter().map(|task| task.waf).sum(),
+            objective: found.value,
+            workers: found.workers,
+            horizon_s: terms.horizon_s,
+            tasks,
+        })
+    }
+
+    /// The floors that can be kept together. Where not all can, those of tasks that are guaranteed
+    /// nothing go first, then those of the least weight, then the later ones.
+    pub(super) fn floors(&self, rule: &Rule) -> Floors {
+        let mut kept = vec![0; self.tasks.len()];
+        if !rule.has_floors {
+            return Floors { kept, dropped: Vec::new() };
+        }
+        let wanted = |task: &Task| -> Option<usize> {
+            let smallest = task.smallest()?;
+            let floor = task.guaranteed_workers.unwrap_or(smallest);
+            let unit = if task.whole_nodes { self.gpus_per_node } else { 1 };
+            (floor > 0).then(|| floor.max(smallest).next_multiple_of(unit))
+        };
+        let mut order: Vec<usize> = (0..self.tasks.len()).collect();
+        order.sort_by(|&left, &right| {
+            let (left, right) = (&self.tasks[left], &self.tasks[right]);
+            let is_guaranteed = |task: &Task| task.guaranteed_workers.is_some();
+            let by_guarantee = is_guaranteed(right).cmp(&is_guaranteed(left));
+            match by_guarantee {
+                Ordering::Equal => right.weight.total_cmp(&left.weight),
+                other => other,
+            }
+        });
+        let (mut left, mut dropped) = (self.workers, Vec::new());
+        for index in order {
+            match wanted(&self.tasks[index]) {
+                Some(floor) if floor <= left => {
+                    left -= floor;
+                    kept[index] = floor;
+                }
+                Some(_) => dropped.push(index),
+                None => {}
+            }
+        }
+        dropped.sort_unstable();
+        Floors { kept, dropped }
+    }
+}
+
+/// The floors of a plan.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Floors {
+    /// By task, 0 for none.
+    pub kept: Vec<usize>,
+    /// Tasks that wanted one that doesn't fit.
+    pub dropped: Vec<usize>,
+}
+
+impl Floors {
+    /// A floor that turns out to have no place.
+    pub(super) fn drop(&mut self, task: usize) {
+        self.kept[task] = 0;
+        if let Err(at) = self.dropped.binary_search(&task) {
+            self.dropped.insert(at, task);
+        }
+    }
+}

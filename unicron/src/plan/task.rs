@@ -1,0 +1,118 @@
+//! What a plan knows of a task.
+
+use crate::throughput::{Shape, Step, Throughput, Workload};
+use crate::transition::duration::Training;
+use std::sync::Arc;
+
+/// A task that wants workers.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Task {
+    /// For people.
+    pub name: String,
+    /// `T(t, x)`.
+    pub throughput: Arc<Throughput>,
+    /// `w(t)`, above 0.
+    pub weight: f64,
+    /// The paper's T_necessary: fewer workers are worth nothing.
+    pub min_workers: usize,
+    /// A floor that the plan doesn't go below while it can be kept; `None` for the smallest size that the
+    /// task can run on.
+    pub guaranteed_workers: Option<usize>,
+    /// Whether it takes whole nodes only.
+    pub whole_nodes: bool,
+    /// What it trains; `None` of a task that is known by its measured throughput alone.
+    pub training: Option<Training>,
+    /// What it has.
+    pub present: Present,
+}
+
+/// What a task has before a plan.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Present {
+    /// Workers, those that have failed included.
+    pub workers: usize,
+    /// Of these, how many have failed.
+    pub lost: usize,
+    /// How they are arranged, where that is known.
+    pub shape: Option<Shape>,
+    /// FLOP/s in the arrangement of `shape` for other numbers of replicas: what the task can do without
+    /// moving its state. Ascending in workers.
+    pub replicas: Vec<Step>,
+}
+
+impl Present {
+    /// Of a task on so many workers, in the fastest arrangement of them.
+    #[must_use]
+    pub fn of(workers: usize, throughput: &Throughput) -> Self {
+        let shape = throughput.step_at(workers).and_then(|step| step.shape);
+        Self { workers, shape, ..Self::default() }
+    }
+
+    /// With the sizes that the present arrangement has for other numbers of replicas.
+    #[must_use]
+    pub fn with_replicas(mut self, workload: &Workload<'_>, max_workers: usize) -> Self {
+        let Some(shape) = self.shape else { return self };
+        let per_replica = shape.tensor * shape.pipeline;
+        let batch = workload.model.sizes().batch;
+        let most = (max_workers / per_replica).min(batch.div_ceil(shape.micro_batch));
+        let mut micro_batches = usize::MAX;
+        for data in 1..=most {
+            // Between two steps of the micro-batches of a replica, one more replica idles.
+            let now = batch.div_ceil(shape.micro_batch).div_ceil(data);
+            let shape = Shape { data, ..shape };
+            if now < micro_batches && workload.fits(&shape) {
+                let flops = workload.flops(&shape);
+                self.replicas.push(Step { workers: shape.workers(), flops, shape: Some(shape) });
+                micro_batches = now;
+            }
+        }
+        self
+    }
+}
+
+impl Task {
+    /// FLOP/s of now, the failed workers counted as if they worked.
+    #[must_use]
+    pub fn former_flops(&self) -> f64 {
+        let present = self.present.workers;
+        let arranged = self.present.shape.and_then(|shape| {
+            self.present.replicas.iter().rev().find(|step| {
+                step.workers <= present && step.shape.is_some_and(|other| is_alike(&shape, &other))
+            })
+        });
+        arranged.map_or_else(|| self.throughput.at(present), |step| step.flops)
+    }
+
+    /// FLOP/s without the failed workers, until something is changed: of the replicas that are whole.
+    #[must_use]
+    pub fn surviving_flops(&self) -> f64 {
+        let Present { workers, lost, shape, .. } = &self.present;
+        if *lost == 0 {
+            return self.former_flops();
+        }
+        let replicas = shape.map_or(1, |shape| shape.data);
+        let per_replica = (workers / replicas).max(1);
+        let whole = replicas - lost.div_ceil(per_replica).min(replicas);
+        self.former_flops() * whole as f64 / replicas as f64
+    }
+
+    /// Weighted achieved FLOP/s, `F(t, x)`.
+    #[must_use]
+    pub fn waf(&self, flops: f64) -> f64 {
+        self.weight * flops
+    }
+
+    /// The fewest workers that are worth anything.
+    #[must_use]
+    pub fn smallest(&self) -> Option<usize> {
+        let step = self.throughput.steps().iter().find(|step| step.workers >= self.min_workers);
+        // A step below `min_workers` is reached with workers that idle.
+        let idle = self.throughput.step_at(self.min_workers).map(|_| self.min_workers);
+        [idle, step.map(|step| step.workers)].into_iter().flatten().min()
+    }
+}
+
+/// Whether two shapes differ in replicas alone.
+fn is_alike(left: &Shape, right: &Shape) -> bool {
+    Shape { data: right.data, ..*left } == *right
+}
