@@ -8,15 +8,16 @@
 //! - [`plan`]: one plan over all tasks by weighted achieved FLOP/s
 //! - [`detect`]: what an error means: its class, its severity, whose it is
 //! - [`trace`]: failures over time, recorded or made up
+//! - [`core`]: what decides: events in, commands out
 //! - [`error`]: what can go wrong
 //!
-//! To come: `core`, the state machine that decides; `simulate`, which drives it by traces;
-//! `coordinator`, `agent`, `worker` and `store`, the live system on the same core.
+//! To come: `simulate`, which drives the core by traces; `coordinator`, `agent`, `worker` and `store`, the live system on the same core.
 //!
 //! **Invariant:** nothing here does IO, reads a clock or draws a number that isn't passed in, except
 //! readers and writers of files in [`cluster`] and [`trace`].
 
 pub mod cluster;
+pub mod core;
 pub mod detect;
 pub mod error;
 pub mod model;

@@ -15,8 +15,9 @@ pub struct TaskSpec {
     pub weight: f64,
     /// With fewer workers it counts as not running: the paper's `T_necessary(t)`.
     pub min_workers: usize,
-    /// What it keeps however low its worth; 0 if it may be stopped for others.
-    pub guaranteed_workers: usize,
+    /// What it keeps however low its worth; 0 if it may be stopped for others, `None` for the fewest that
+    /// it can run on.
+    pub guaranteed_workers: Option<usize>,
     /// The workers that it has now, `x`; 0 before it runs.
     pub current: usize,
     /// Its throughput by workers, where it was measured; modelled otherwise.

@@ -1,6 +1,8 @@
 //! What a plan knows of a task.
 
-use crate::throughput::{Shape, Step, Throughput, Workload};
+use crate::cluster::{Cluster, TaskSpec};
+use crate::model::LanguageModel;
+use crate::throughput::{Constants, Shape, Software, Step, Throughput, Workload};
 use crate::transition::duration::Training;
 use std::sync::Arc;
 
@@ -21,7 +23,7 @@ pub struct Task {
     /// Whether it takes whole nodes only.
     pub whole_nodes: bool,
     /// What it trains; `None` of a task that is known by its measured throughput alone.
-    pub training: Option<Training>,
+    pub model: Option<Arc<LanguageModel>>,
     /// What it has.
     pub present: Present,
 }
@@ -70,7 +72,62 @@ impl Present {
     }
 }
 
+/// Weights in 2 bytes, and the optimiser's master weights and two moments in 4 bytes each.
+const STATE_BYTES_OF_A_PARAMETER: f64 = 14.0;
+
 impl Task {
+    /// A task of a cluster file, with the workers that it has now. Its throughput may be known already:
+    /// many tasks train the same model.
+    #[must_use]
+    pub fn of(
+        spec: &TaskSpec,
+        throughput: Arc<Throughput>,
+        cluster: &Cluster,
+        constants: &Constants,
+    ) -> Self {
+        let present = Present::of(spec.current, &throughput);
+        let task = Self {
+            name: spec.name.clone(),
+            throughput,
+            weight: spec.weight,
+            min_workers: spec.min_workers,
+            guaranteed_workers: spec.guaranteed_workers,
+            whole_nodes: spec.whole_nodes,
+            model: spec.model.clone().map(Arc::new),
+            present: Present::default(),
+        };
+        task.with_present(present, cluster, constants)
+    }
+
+    /// With other workers, and the sizes that their arrangement has for other numbers of replicas.
+    #[must_use]
+    pub fn with_present(self, present: Present, cluster: &Cluster, constants: &Constants) -> Self {
+        let present = match &self.model {
+            Some(model) if present.workers > 0 && present.replicas.is_empty() => {
+                let workload = Workload {
+                    model,
+                    hardware: cluster.hardware(),
+                    gpus_per_node: cluster.gpus_per_node(),
+                    constants,
+                    software: Software::CURRENT,
+                };
+                present.with_replicas(&workload, cluster.gpus())
+            }
+            _ => present,
+        };
+        Self { present, ..self }
+    }
+
+    /// What a change of its workers has to move and to repeat.
+    #[must_use]
+    pub fn training(&self) -> Option<Training> {
+        let model = self.model.as_ref()?;
+        Some(Training {
+            state_bytes: STATE_BYTES_OF_A_PARAMETER * model.parameters(),
+            iteration_flops: model.iteration_flops(),
+        })
+    }
+
     /// FLOP/s of now, the failed workers counted as if they worked.
     #[must_use]
     pub fn former_flops(&self) -> f64 {

@@ -6,8 +6,8 @@ use super::solve::Situation;
 use super::task::{Present, Task};
 use super::value::Size;
 use crate::cluster::{Cluster, Hardware};
+use crate::model::LanguageModel;
 use crate::throughput::{Recompute, Shape, Step, Throughput};
-use crate::transition::duration::Training;
 use proptest::prelude::*;
 use std::sync::Arc;
 
@@ -98,7 +98,7 @@ pub fn task_of(throughput: Throughput, present: Present) -> Task {
         min_workers: 0,
         guaranteed_workers: None,
         whole_nodes: false,
-        training: None,
+        model: None,
         present,
     }
 }
@@ -139,13 +139,13 @@ fn task() -> impl Strategy<Value = Task> {
     parts.prop_map(
         |(throughput, weight, min_workers, guaranteed_workers, whole_nodes, workers, lost)| {
             let present = Present { lost: lost.min(workers), ..Present::of(workers, &throughput) };
-            let training = Training { state_bytes: 1e11, iteration_flops: 1e16 };
+            let model = LanguageModel::preset("gpt3-7b").unwrap();
             Task {
                 weight,
                 min_workers,
                 guaranteed_workers,
                 whole_nodes,
-                training: Some(training),
+                model: Some(Arc::new(model)),
                 ..task_of(throughput, present)
             }
         },

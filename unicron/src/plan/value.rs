@@ -98,7 +98,7 @@ impl Terms<'_> {
     fn size(&self, task: &Task, workers: usize, step: Option<Step>) -> Size {
         let present = &task.present;
         let change = Change {
-            training: task.training,
+            training: task.training(),
             from: present.workers,
             from_shape: present.shape.as_ref(),
             lost: present.lost,

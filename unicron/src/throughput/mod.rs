@@ -89,6 +89,13 @@ impl Throughput {
         Ok(Self { steps })
     }
 
+    /// Of steps that ascend in workers and in FLOP/s.
+    #[cfg(test)]
+    pub(crate) fn of_steps(steps: Vec<Step>) -> Self {
+        assert!(steps.is_sorted_by(|a, b| a.workers < b.workers && a.flops < b.flops));
+        Self { steps }
+    }
+
     /// The steps, strictly ascending in workers and in FLOP/s.
     #[must_use]
     pub fn steps(&self) -> &[Step] {

@@ -20,7 +20,7 @@
 //! model = "gpt3-7b"             # a preset,
 //! weight = 1.5                  # 1 if absent
 //! min_workers = 16              # with fewer it counts as stopped; 0 if absent
-//! guaranteed_workers = 16       # kept whatever others are worth; 0 if absent
+//! guaranteed_workers = 16       # kept whatever others are worth; the fewest that run if absent
 //! current = 32                  # what it has now; 0 if absent
 //! whole_nodes = true            # false if absent
 //!

@@ -56,7 +56,7 @@ pub(super) fn read_all(
             return Err(fields.error("name", problem));
         }
         current += task.current;
-        guaranteed += task.guaranteed_workers;
+        guaranteed += task.guaranteed_workers.unwrap_or(0);
         for (key, sum) in [("current", current), ("guaranteed_workers", guaranteed)] {
             if sum > cluster.gpus() {
                 let problem = format!(
@@ -82,7 +82,10 @@ fn read(fields: &Fields, cluster: &Cluster) -> Result<TaskSpec> {
         name,
         weight: fields.positive_or("weight", 1.0)?,
         min_workers: fields.count_or("min_workers", 0..=gpus, 0)?,
-        guaranteed_workers: fields.count_or("guaranteed_workers", 0..=gpus, 0)?,
+        guaranteed_workers: match fields.get("guaranteed_workers") {
+            Some(_) => Some(fields.count_or("guaranteed_workers", 0..=gpus, 0)?),
+            None => None,
+        },
         current: fields.count_or("current", 0..=gpus, 0)?,
         throughput: match fields.get("throughput") {
             Some(value) => Some(read_throughput(value, fields.source)?),
@@ -94,10 +97,11 @@ fn read(fields: &Fields, cluster: &Cluster) -> Result<TaskSpec> {
         let problem = "neither this nor `throughput` is given; one of them is wanted";
         return Err(fields.error("model", problem));
     }
-    if (1..task.min_workers).contains(&task.guaranteed_workers) {
+    let guaranteed = task.guaranteed_workers.unwrap_or(0);
+    if (1..task.min_workers).contains(&guaranteed) {
         let problem = format!(
-            "{} don't run a task whose min_workers are {}; guarantee as many, or none",
-            task.guaranteed_workers, task.min_workers
+            "{guaranteed} don't run a task whose min_workers are {}; guarantee as many, or none",
+            task.min_workers
         );
         return Err(fields.error("guaranteed_workers", problem));
     }

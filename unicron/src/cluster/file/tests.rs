@@ -33,7 +33,10 @@ fn the_documented_file_is_read() {
 
     let [pretrain, own, measured] = &file.tasks[..] else { panic!("{:?}", file.tasks) };
     assert_eq!(pretrain.model, Some(LanguageModel::preset("gpt3-7b").unwrap()));
-    assert_eq!((pretrain.weight, pretrain.min_workers, pretrain.guaranteed_workers), (1.5, 16, 16));
+    assert_eq!(
+        (pretrain.weight, pretrain.min_workers, pretrain.guaranteed_workers),
+        (1.5, 16, Some(16))
+    );
     assert_eq!((pretrain.current, pretrain.whole_nodes), (32, true));
     let sizes = own.model.as_ref().unwrap().sizes();
     assert_eq!((sizes.hidden, sizes.sequence, sizes.vocabulary), (4096, 4096, 51_200));
