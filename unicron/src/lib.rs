@@ -9,9 +9,10 @@
 //! - [`detect`]: what an error means: its class, its severity, whose it is
 //! - [`trace`]: failures over time, recorded or made up
 //! - [`core`]: what decides: events in, commands out
+//! - [`simulate`]: the core and its rivals, driven by traces
 //! - [`error`]: what can go wrong
 //!
-//! To come: `simulate`, which drives the core by traces; `coordinator`, `agent`, `worker` and `store`, the live system on the same core.
+//! To come: `coordinator`, `agent`, `worker` and `store`, the live system on the same core.
 //!
 //! **Invariant:** nothing here does IO, reads a clock or draws a number that isn't passed in, except
 //! readers and writers of files in [`cluster`] and [`trace`].
@@ -22,6 +23,7 @@ pub mod detect;
 pub mod error;
 pub mod model;
 pub mod plan;
+pub mod simulate;
 pub mod throughput;
 pub mod trace;
 pub mod transition;

@@ -1,0 +1,1 @@
+//! The rivals, each by its own published cost model.
