@@ -111,8 +111,9 @@ fn worst_nodes(description: &Description) -> Table {
     table
 }
 
+/// Hours, or minutes where the hours would have no digits to tell.
 fn hours(hours: f64) -> String {
-    format!("{hours:.1} h")
+    if hours < 1.0 { format!("{:.1} min", 60.0 * hours) } else { format!("{hours:.1} h") }
 }
 
 fn percent(share: f64) -> String {

@@ -214,7 +214,7 @@ mod tests {
             ),
             (
                 &header("at_s,node,status\n1,2,ecc\n"),
-                "t.csv:6: status: unknown variant `ecc`, expected",
+                "t.csv:6: status: \"ecc\" is none of lost-connection, exited-abnormally,",
             ),
             (
                 &header("at_s,node,status\n1,2,scheduled-stop\n"),
@@ -224,7 +224,7 @@ mod tests {
             (&header("at_s,node,status\ninf,1,ecc-error\n"), "at_s: inf isn't from 0 to"),
             (
                 &header("at_s,node,status,severity\n1,1,ecc-error,sev4\n"),
-                "t.csv:6: severity: unknown variant `sev4`, expected one of `sev3`",
+                "t.csv:6: severity: \"sev4\" is none of sev1, sev2, sev3",
             ),
             (
                 &format!("{FIRST_LINE}\n# nodes: 4\nat_s,node,status\n"),
