@@ -2,6 +2,7 @@
 //!
 //! Data goes to stdout, everything for people to stderr.
 
+mod plan;
 mod trace;
 
 use clap::{Parser, Subcommand};
@@ -17,6 +18,7 @@ pub struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    Plan(plan::Plan),
     Trace(trace::Trace),
 }
 
@@ -24,6 +26,7 @@ impl Cli {
     /// Runs the command.
     pub fn run(self) -> anyhow::Result<()> {
         let result = match self.command {
+            Command::Plan(command) => command.run(),
             Command::Trace(command) => command.run(),
         };
         result.map_err(|error| mark_bad_input(error, unicron::Error::is_bad_input))

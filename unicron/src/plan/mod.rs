@@ -11,8 +11,10 @@
 //! | which workers of which nodes | [`placement`], [`placed`] |
 //! | plans for what may happen next | [`table`] |
 //! | why a task gets what it gets | [`explain`] |
+//! | a cluster file made ready to be planned for | [`fleet`] |
 
 pub mod explain;
+pub mod fleet;
 pub mod hazard;
 pub mod knapsack;
 pub mod placed;
@@ -25,6 +27,7 @@ pub mod task;
 mod testing;
 pub mod value;
 
+pub use fleet::Fleet;
 pub use rule::Rule;
 pub use solve::{Assignment, Plan, Situation};
 pub use task::{Present, Task};
