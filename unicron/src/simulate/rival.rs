@@ -85,10 +85,26 @@ pub struct Blow {
     pub draw: f64,
 }
 
+/// A number or a rule that a policy's cost model takes from somewhere.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Assumption {
+    /// What is assumed.
+    pub what: &'static str,
+    /// Its value, with the unit.
+    pub value: &'static str,
+    /// Who published it, or that it is ours.
+    pub source: &'static str,
+}
+
 /// A policy for a single job.
 pub trait Rival: Sync {
     /// Its name in arguments and tables.
     fn name(&self) -> &'static str;
+
+    /// What its cost model rests on, for the documentation.
+    fn assumptions(&self) -> &'static [Assumption] {
+        &[]
+    }
 
     /// FLOP/s that the job achieves with so many healthy workers in the steady state, checkpoints' stalls
     /// included; 0 if it can't run on them and waits for a repair.
