@@ -6,6 +6,7 @@ mod experiment;
 mod kvquant;
 mod longnn;
 mod reproduce;
+mod unicron;
 
 use clap::{Parser, Subcommand};
 use std::process::ExitCode;

@@ -1,7 +1,7 @@
 //! `cargo reproduce`
 
 use crate::experiment::{AnyExperiment, Size};
-use crate::{kvquant, longnn};
+use crate::{kvquant, longnn, unicron};
 use anyhow::Context;
 use clap::{Args, ValueEnum};
 use common::command::{BadInput, print, provenance, workspace_root};
@@ -37,6 +37,8 @@ enum System {
     Kvquant,
     /// LON-GNN: spectral graph neural networks over learnable bases.
     Longnn,
+    /// Unicron: self-healing training for a whole cluster.
+    Unicron,
 }
 
 impl Reproduce {
@@ -69,7 +71,7 @@ impl Reproduce {
 
     /// Those that were asked for.
     fn experiments(&self, size: Size) -> anyhow::Result<Vec<Box<dyn AnyExperiment>>> {
-        let systems = [System::Kvquant, System::Longnn];
+        let systems = [System::Kvquant, System::Longnn, System::Unicron];
         let wanted = systems.into_iter().filter(|&one| self.system.is_none_or(|only| only == one));
         let mut experiments: Vec<_> = wanted.flat_map(|system| system.experiments(size)).collect();
         let names: Vec<String> = experiments.iter().map(|experiment| experiment.name()).collect();
@@ -102,6 +104,7 @@ impl System {
                 all.extend(accuracies.map(|one| Box::new(one) as Box<dyn AnyExperiment>));
                 all
             }
+            Self::Unicron => vec![Box::new(unicron::Calibration), Box::new(unicron::Planning)],
         }
     }
 }

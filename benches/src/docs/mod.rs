@@ -15,6 +15,7 @@
 mod commands;
 mod kvquant;
 mod longnn;
+mod unicron;
 
 use anyhow::{Context, bail};
 use clap::Args;
@@ -50,6 +51,7 @@ impl Docs {
         let runs = root.join("benches/runs");
         kvquant::generate(&runs, &mut generated)?;
         longnn::generate(&runs, &mut generated)?;
+        unicron::generate(&runs, &mut generated)?;
         let mut stale = Vec::new();
         for page in pages(&root)? {
             let text = read(&page)?;

@@ -91,9 +91,7 @@ impl Plan {
         }
         print(&report.text())?;
         match after {
-            Some(after) => {
-                print(&format!("\nafter {}:\n{}", self.what_if.join(" "), after.text()))
-            }
+            Some(after) => print(&format!("\nafter {}:\n{}", self.what_if.join(" "), after.text())),
             None => Ok(()),
         }
     }

@@ -57,14 +57,11 @@ impl Core {
     }
 
     fn state<'a>(&'a self, hazards: &'a [f64]) -> State<'a> {
-        State {
-            tasks: &self.tasks,
-            placement: &self.placement,
-            healthy: &self.healthy,
-            hazards,
-            hardware: self.cluster.hardware(),
-            gpus_per_node: self.cluster.gpus_per_node(),
-        }
+        State::new(&self.tasks, self.nodes(hazards), &self.cluster)
+    }
+
+    fn nodes<'a>(&'a self, hazards: &'a [f64]) -> Nodes<'a> {
+        Nodes { placement: &self.placement, healthy: &self.healthy, hazards }
     }
 
     /// A task that has ended and still has workers gives them back with this plan.
@@ -132,7 +129,7 @@ impl Core {
             tasks[task].present.lost = lost;
         }
         let hazard = hazard::of_bucket(class.hazard_bucket);
-        let nodes = Nodes { placement: &self.placement, healthy: &self.healthy, hazards };
+        let nodes = self.nodes(hazards);
         let Placed { plan, placement, loss } =
             self.situation(&tasks, class.workers, hazard).place(plan, nodes, &self.rule);
         let moved = self.moved(&placement, tasks.len());

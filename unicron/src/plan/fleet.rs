@@ -67,14 +67,11 @@ impl Fleet {
     /// What the table of next events sees.
     #[must_use]
     pub fn state(&self) -> State<'_> {
-        State {
-            tasks: &self.tasks,
-            placement: &self.placement,
-            healthy: &self.healthy,
-            hazards: &self.hazards,
-            hardware: self.cluster.hardware(),
-            gpus_per_node: self.cluster.gpus_per_node(),
-        }
+        State::new(&self.tasks, self.nodes(), &self.cluster)
+    }
+
+    fn nodes(&self) -> Nodes<'_> {
+        Nodes { placement: &self.placement, healthy: &self.healthy, hazards: &self.hazards }
     }
 
     /// What a plan is made for.
@@ -93,9 +90,7 @@ impl Fleet {
     /// The plan for what is there.
     #[must_use]
     pub fn plan(&self, rule: &Rule) -> Placed {
-        let nodes =
-            Nodes { placement: &self.placement, healthy: &self.healthy, hazards: &self.hazards };
-        self.situation().plan_on(nodes, rule)
+        self.situation().plan_on(self.nodes(), rule)
     }
 
     /// As it is once a plan is carried out.

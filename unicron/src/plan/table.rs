@@ -10,11 +10,11 @@
 //! A task that arrives changes all sizes at once and is always solved for; that takes as long as one entry.
 
 use super::hazard;
-use super::placement::Placement;
+use super::placed::Nodes;
 use super::rule::{Horizon, Rule};
 use super::solve::{Assignment, Plan, Situation};
 use super::task::Task;
-use crate::cluster::Hardware;
+use crate::cluster::Cluster;
 use rayon::prelude::*;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -32,39 +32,30 @@ pub struct Class {
 }
 
 /// Nodes, tasks and where they are: what events happen to.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Copy)]
 pub struct State<'a> {
-    /// The tasks, none of which has lost anything.
-    pub tasks: &'a [Task],
-    /// Who is where.
-    pub placement: &'a Placement,
-    /// Healthy workers by node; 0 of a node that is away.
-    pub healthy: &'a [usize],
-    /// Failures a second by node.
-    pub hazards: &'a [f64],
-    /// The GPUs and their links.
-    pub hardware: &'a Hardware,
-    /// GPUs of a node.
-    pub gpus_per_node: usize,
+    tasks: &'a [Task],
+    nodes: Nodes<'a>,
+    cluster: &'a Cluster,
+    /// Workers that there are.
+    workers: usize,
+    /// Of all nodes that are there together.
+    hazard: f64,
 }
 
-impl State<'_> {
-    /// Workers that there are.
+impl<'a> State<'a> {
+    /// Of tasks none of which has lost anything.
     #[must_use]
-    pub fn workers(&self) -> usize {
-        self.healthy.iter().sum()
-    }
-
-    /// Of all nodes that are there.
-    fn hazard(&self) -> f64 {
-        let there = self.healthy.iter().zip(self.hazards).filter(|(healthy, _)| **healthy > 0);
-        there.map(|(_, hazard)| hazard).sum()
+    pub fn new(tasks: &'a [Task], nodes: Nodes<'a>, cluster: &'a Cluster) -> Self {
+        let there = nodes.healthy.iter().zip(nodes.hazards).filter(|(healthy, _)| **healthy > 0);
+        let hazard = there.map(|(_, hazard)| hazard).sum();
+        Self { tasks, nodes, cluster, workers: nodes.healthy.iter().sum(), hazard }
     }
 
     /// The class of nothing happening.
     #[must_use]
     pub fn present(&self) -> Class {
-        self.class(self.workers(), self.hazard())
+        self.class(self.workers, self.hazard)
     }
 
     fn class(&self, workers: usize, hazard: f64) -> Class {
@@ -72,30 +63,26 @@ impl State<'_> {
         Class { losses: Vec::new(), finished: None, workers, hazard_bucket }
     }
 
-    /// The class of losing nodes, or of draining them.
+    /// The class of losing nodes, or of draining them. Takes time by those nodes alone.
     #[must_use]
     pub fn without(&self, nodes: &BTreeSet<usize>) -> Class {
-        let lost: usize = nodes.iter().map(|&node| self.healthy[node]).sum();
+        let (mut workers, mut hazard) = (self.workers, self.hazard);
         let mut losses = BTreeMap::new();
-        for &node in nodes {
-            for &(task, workers) in &self.placement.nodes[node] {
+        for &node in nodes.iter().filter(|&&node| self.nodes.healthy[node] > 0) {
+            workers -= self.nodes.healthy[node];
+            hazard -= self.nodes.hazards[node];
+            for &(task, workers) in &self.nodes.placement.nodes[node] {
                 *losses.entry(task).or_insert(0) += workers;
             }
         }
-        let hazard: f64 = nodes
-            .iter()
-            .filter(|&&node| self.healthy[node] > 0)
-            .map(|&node| self.hazards[node])
-            .sum();
-        let rest = (self.hazard() - hazard).max(0.0);
-        Class { losses: losses.into_iter().collect(), ..self.class(self.workers() - lost, rest) }
+        Class { losses: losses.into_iter().collect(), ..self.class(workers, hazard.max(0.0)) }
     }
 
     /// The class of a node that joins.
     #[must_use]
     pub fn with_node(&self, node: usize) -> Class {
-        let more = self.gpus_per_node - self.healthy[node];
-        self.class(self.workers() + more, self.hazard() + self.hazards[node])
+        let more = self.cluster.gpus_per_node() - self.nodes.healthy[node];
+        self.class(self.workers + more, self.hazard + self.nodes.hazards[node])
     }
 
     /// The class of a task that finishes.
@@ -120,8 +107,8 @@ impl State<'_> {
             tasks: &tasks,
             workers: class.workers,
             hazard: hazard::of_bucket(class.hazard_bucket),
-            hardware: self.hardware,
-            gpus_per_node: self.gpus_per_node,
+            hardware: self.cluster.hardware(),
+            gpus_per_node: self.cluster.gpus_per_node(),
         };
         situation.plan(rule)
     }
@@ -157,8 +144,8 @@ impl Table {
     /// Makes the plans of everything that is expected of a state, on all threads.
     #[must_use]
     pub fn build(state: &State<'_>, expected: &Expected, rule: &Rule) -> Self {
-        let there = |&node: &usize| state.healthy[node] > 0;
-        let nodes = 0..state.healthy.len();
+        let there = |&node: &usize| state.nodes.healthy[node] > 0;
+        let nodes = 0..state.nodes.healthy.len();
         let mut classes: BTreeSet<Class> = nodes
             .clone()
             .filter(there)
