@@ -176,3 +176,101 @@ impl Floors {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cluster::ClusterFile;
+    use crate::plan::Fleet;
+    use crate::plan::rule::TransitionTime;
+    use crate::throughput::Constants;
+    use proptest::prelude::*;
+    use std::fmt::Write;
+    use std::path::Path;
+
+    fn fleet(nodes: usize, tasks: &[(usize, f64, usize)]) -> Fleet {
+        let models = ["gpt3-1.3b", "gpt3-7b", "gpt3-13b"];
+        let mut text = format!("[cluster]\nnodes = {nodes}\ngpus_per_node = 8\n");
+        for (index, &(model, weight, current)) in tasks.iter().enumerate() {
+            let current = current.min(8 * nodes / tasks.len());
+            let model = models[model];
+            write!(
+                text,
+                "[[tasks]]\nname = \"{index}\"\nmodel = \"{model}\"\nweight = {weight}\n\
+                 current = {current}\n"
+            )
+            .unwrap();
+        }
+        let file = ClusterFile::parse(&text, Path::new("cluster.toml")).unwrap();
+        Fleet::of(&file, &Constants::default()).unwrap()
+    }
+
+    /// What a fixed share for each task is worth by the plan's own measure; `None` if somebody's share is
+    /// below the floor.
+    fn worth(situation: &Situation<'_>, rule: &Rule, shares: &[f64]) -> Option<f64> {
+        let (terms, floors) = (situation.terms(rule), situation.floors(rule));
+        let total: f64 = shares.iter().sum();
+        let of = |(sizes, share): (&Vec<Size>, &f64)| {
+            let workers = (share / total * situation.workers as f64).floor() as usize;
+            let fits = sizes.iter().filter(|size| size.workers <= workers);
+            fits.map(|size| size.value).max_by(f64::total_cmp)
+        };
+        situation.sizes(&terms, &floors).iter().zip(shares).map(of).sum()
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(60))]
+
+        /// On clusters of up to 4,000 GPUs and 60 tasks.
+        #[test]
+        fn no_simple_strategy_is_better(
+            nodes in 60_usize..500,
+            tasks in prop::collection::vec((0_usize..3, 0.5..2.0_f64, 0_usize..64), 2..60),
+        ) {
+            let fleet = fleet(nodes, &tasks);
+            let situation = fleet.situation();
+            for rule in [Rule::paper(), Rule::ours()] {
+                let plan = situation.plan(&rule);
+                prop_assert!(plan.workers <= situation.workers);
+                let equal = vec![1.0; tasks.len()];
+                let weighted: Vec<f64> = tasks.iter().map(|&(_, weight, _)| weight).collect();
+                let parameters = |task: &Task| task.model.as_ref().map_or(1.0, |model| model.parameters());
+                let sized: Vec<f64> = fleet.tasks().iter().map(parameters).collect();
+                for shares in [equal, weighted, sized] {
+                    if let Some(worth) = worth(&situation, &rule, &shares) {
+                        prop_assert!(plan.objective >= worth * (1.0 - 1e-12), "{} {worth}", plan.objective);
+                    }
+                }
+            }
+        }
+
+        /// The paper's rule at a fixed horizon and without a penalty.
+        #[test]
+        fn more_workers_never_lower_the_optimum(
+            nodes in 1_usize..30,
+            tasks in prop::collection::vec((0_usize..3, 0.5..2.0_f64, 0_usize..64), 1..6),
+        ) {
+            let fleet = fleet(nodes, &tasks);
+            let rule = Rule {
+                horizon: Horizon::Fixed(1e5),
+                transition: TransitionTime::Constant(0.0),
+                ..Rule::paper()
+            };
+            let mut before = 0.0;
+            for workers in 0..=8 * nodes {
+                let plan = Situation { workers, ..fleet.situation() }.plan(&rule);
+                prop_assert!(plan.workers <= workers);
+                prop_assert!(plan.objective >= before * (1.0 - 1e-12));
+                before = plan.objective;
+            }
+        }
+    }
+
+    #[test]
+    fn floors_that_do_not_fit_go_by_guarantee_weight_and_order() {
+        let fleet = fleet(1, &[(2, 1.0, 0), (2, 1.0, 0), (2, 2.0, 0)]);
+        let plan = fleet.situation().plan(&Rule::ours());
+        let dropped: Vec<bool> = plan.tasks.iter().map(|task| task.floor_is_dropped).collect();
+        assert_eq!(dropped, [false, true, false], "{plan:?}");
+    }
+}
