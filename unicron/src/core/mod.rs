@@ -159,12 +159,23 @@ impl Core {
         self.replan(now_s, Trigger::NodeDrained, &BTreeSet::from([node]))
     }
 
+    /// All nodes are there and these tasks want workers: one plan for all, instead of one for each.
+    pub fn start(&mut self, now_s: f64, tasks: Vec<Task>) -> Vec<Command> {
+        self.healthy.fill(self.cluster.gpus_per_node());
+        tasks.into_iter().for_each(|task| self.admit(task));
+        self.replan(now_s, Trigger::TaskSubmitted, &BTreeSet::new())
+    }
+
     fn task_submitted(&mut self, now_s: f64, task: Task) -> Vec<Command> {
+        self.admit(task);
+        self.replan(now_s, Trigger::TaskSubmitted, &BTreeSet::new())
+    }
+
+    fn admit(&mut self, task: Task) {
         self.tasks.push(task);
         self.assigned.push(replan::unassigned());
         self.has_ended.push(false);
         self.returns.push(Returns::default());
-        self.replan(now_s, Trigger::TaskSubmitted, &BTreeSet::new())
     }
 
     fn task_ended(&mut self, now_s: f64, task: usize) -> Vec<Command> {

@@ -7,6 +7,7 @@
 //! | how likely nodes are to fail | [`hazard`] |
 //! | what each size of a task is worth, reward and penalty | [`value`] |
 //! | the exact solver | [`knapsack`] |
+//! | and one by marginal gain, to be compared with | [`greedy`] |
 //! | the plan, and floors that can't be kept | [`solve`] |
 //! | which workers of which nodes | [`placement`], [`placed`] |
 //! | plans for what may happen next | [`table`] |
@@ -15,6 +16,7 @@
 
 pub mod explain;
 pub mod fleet;
+pub mod greedy;
 pub mod hazard;
 pub mod knapsack;
 pub mod placed;

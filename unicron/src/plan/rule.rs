@@ -18,6 +18,17 @@ pub struct Rule {
     /// How much more than its cost a transition has to bring before a task that hasn't failed is moved,
     /// as a part of that cost; 0 moves for any gain.
     pub hysteresis: f64,
+    /// How the plan of most value is looked for.
+    pub search: Search,
+}
+
+/// How the plan of most value is looked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Search {
+    /// Exactly ([`super::knapsack`]).
+    Exact,
+    /// By marginal gain ([`super::greedy`]): what a simple scheduler would do, to be compared with.
+    Greedy,
 }
 
 /// How long a transition takes.
@@ -74,6 +85,7 @@ impl Rule {
             },
             has_floors: false,
             hysteresis: 0.0,
+            search: Search::Exact,
         }
     }
 
@@ -87,6 +99,7 @@ impl Rule {
             horizon: Horizon::ByNodes,
             has_floors: true,
             hysteresis: 0.5,
+            search: Search::Exact,
         }
     }
 }

@@ -1,9 +1,9 @@
 //! From a situation to a plan.
 
-use super::knapsack;
-use super::rule::{Horizon, Rule};
+use super::rule::{Horizon, Rule, Search};
 use super::task::Task;
 use super::value::{Size, Terms};
+use super::{greedy, knapsack};
 use crate::cluster::Hardware;
 use std::cmp::Ordering;
 
@@ -98,7 +98,10 @@ impl Situation<'_> {
     ) -> Option<Plan> {
         let choices: Vec<Vec<_>> =
             sizes.iter().map(|sizes| sizes.iter().map(Size::choice).collect()).collect();
-        let found = knapsack::solve(&choices, self.workers)?;
+        let found = match terms.rule.search {
+            Search::Exact => knapsack::solve(&choices, self.workers)?,
+            Search::Greedy => greedy::solve(&choices, self.workers)?,
+        };
         let picked = sizes.iter().zip(&found.picks).map(|(sizes, &pick)| sizes[pick]);
         let tasks: Vec<Assignment> = picked
             .zip(self.tasks)

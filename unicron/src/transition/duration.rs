@@ -109,9 +109,10 @@ impl Durations {
         }
     }
 
-    /// What the others do again of the running iteration: the failed replicas' share; all of it if there
-    /// was no other replica.
-    fn redone_s(change: &Change<'_>) -> f64 {
+    /// Seconds in which the others do again what is lost of the running iteration: the failed replicas'
+    /// share; all of it if there was no other replica. [`Interruption::stopped_s`] contains them.
+    #[must_use]
+    pub fn redone_s(change: &Change<'_>) -> f64 {
         let Some(training) = change.training else { return 0.0 };
         if change.lost == 0 || change.from_flops <= 0.0 {
             return 0.0;
