@@ -3,8 +3,39 @@
 //!
 //! | what | file |
 //! |---|---|
+//! | cluster, tasks, and what happens to them | [`scenario`] |
+//! | the paper's multi-task cases | [`cases`] |
+//! | how workers are shared out once and for all | [`allocation`] |
+//! | where GPU time goes, and WAF | [`ledger`] |
+//! | what a policy makes of a scenario | [`outcome`] |
+//! | how time passes | `timers` |
+//! | Unicron: the core, and how long its commands take | [`managed`] |
 //! | what a policy for a single job is to the simulator | [`rival`] |
+//! | the mechanics that all of those share | [`standalone`] |
 //! | the rivals, each by its published cost model | [`rivals`] |
+//! | a bound that no policy passes | [`clairvoyant`] |
+//! | all policies by name | [`policy`] |
+//!
+//! **Invariant:** every GPU-second is in exactly one of five bins.
+//!
+//! **Invariant:** what a failure draws depends on the seed and on its place in the trace alone, so that all
+//! policies meet the same; one seed gives the same results to the bit.
 
+pub mod allocation;
+pub mod cases;
+pub mod clairvoyant;
+pub mod ledger;
+pub mod managed;
+pub mod outcome;
+pub mod policy;
 pub mod rival;
 pub mod rivals;
+pub mod scenario;
+pub mod standalone;
+#[cfg(test)]
+mod tests;
+mod timers;
+
+pub use outcome::{Outcome, TaskOutcome};
+pub use policy::Policy;
+pub use scenario::{Failures, Scenario, SimulatedTask};
