@@ -13,8 +13,8 @@
 //!
 //! All share one model of throughput (`T` of the job), one way to notice what they leave to PyTorch, one
 //! cost of starting and loading, and checkpoints at the interval that suits their cost: what differs is
-//! what they publish. Where nothing is published, the choice is in the rival's favour and its
-//! [`assumptions`](crate::simulate::rival::Rival::assumptions) say so.
+//! what they publish. Where nothing is published, the choice is in the rival's favour, or the middle of a
+//! range; its [`assumptions`](crate::simulate::rival::Rival::assumptions) say which.
 //!
 //! **Invariant:** no constant comes from the Unicron paper's comparison with them (see [`circular`]).
 
