@@ -24,6 +24,8 @@ pub struct TaskSpec {
     pub throughput: Option<Throughput>,
     /// Whether it takes whole nodes only.
     pub whole_nodes: bool,
+    /// FLOPs after which it is done, above 0; `None` if it never is.
+    pub work_flops: Option<f64>,
 }
 
 impl TaskSpec {

@@ -66,6 +66,7 @@ impl Case {
                 current: 0,
                 throughput: None,
                 whole_nodes: false,
+                work_flops: None,
             });
         }
         tasks_of(&specs, cluster)
@@ -89,6 +90,7 @@ pub fn tasks_of(specs: &[TaskSpec], cluster: &Cluster) -> Result<Vec<SimulatedTa
                 .clone(),
             None => Arc::new(spec.throughput_on(cluster, &constants)),
         };
+        let work_flops = spec.work_flops;
         let spec = TaskSpec { current: 0, ..spec.clone() };
         let task = Task::of(&spec, throughput, cluster, &constants);
         if task.smallest().is_none_or(|smallest| smallest > cluster.gpus()) {
@@ -98,7 +100,7 @@ pub fn tasks_of(specs: &[TaskSpec], cluster: &Cluster) -> Result<Vec<SimulatedTa
             );
             return Err(Error::Infeasible { task: task.name, problem });
         }
-        tasks.push(SimulatedTask { task, work_flops: None });
+        tasks.push(SimulatedTask { task, work_flops });
     }
     Ok(tasks)
 }

@@ -23,6 +23,7 @@
 //! guaranteed_workers = 16       # kept whatever others are worth; the fewest that run if absent
 //! current = 32                  # what it has now; 0 if absent
 //! whole_nodes = true            # false if absent
+//! work_flops = 1e22             # after which it is done; never if absent
 //!
 //! [[tasks]]
 //! name = "own"                  # or sizes, or a preset with other sizes: { preset = …, batch = … }

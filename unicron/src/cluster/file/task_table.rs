@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 use toml::de::DeValue;
 
-const KEYS: [&str; 8] = [
+const KEYS: [&str; 9] = [
     "name",
     "model",
     "weight",
@@ -20,6 +20,7 @@ const KEYS: [&str; 8] = [
     "current",
     "throughput",
     "whole_nodes",
+    "work_flops",
 ];
 const MODEL_KEYS: [&str; 7] =
     ["preset", "layers", "hidden", "heads", "sequence", "vocabulary", "batch"];
@@ -92,6 +93,10 @@ fn read(fields: &Fields, cluster: &Cluster) -> Result<TaskSpec> {
             None => None,
         },
         whole_nodes: fields.flag("whole_nodes")?,
+        work_flops: match fields.get("work_flops") {
+            Some(_) => Some(fields.positive_or("work_flops", 1.0)?),
+            None => None,
+        },
     };
     if task.model.is_none() && task.throughput.is_none() {
         let problem = "neither this nor `throughput` is given; one of them is wanted";
