@@ -19,7 +19,7 @@ use super::rule::{Charge, Rule, TransitionTime};
 use super::task::Task;
 use crate::cluster::Hardware;
 use crate::throughput::Step;
-use crate::transition::duration::{Change, Interruption};
+use crate::transition::duration::{Change, Interruption, Training};
 
 /// A size that a task may get, and what that is worth.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -61,18 +61,36 @@ pub struct Terms<'a> {
     pub horizon_s: f64,
 }
 
+/// What is the same for all sizes of a task.
+struct Before {
+    training: Option<Training>,
+    former_flops: f64,
+    surviving_flops: f64,
+}
+
+impl Before {
+    fn of(task: &Task) -> Self {
+        Self {
+            training: task.training(),
+            former_flops: task.former_flops(),
+            surviving_flops: task.surviving_flops(),
+        }
+    }
+}
+
 impl Terms<'_> {
     /// The sizes that can be part of an optimal plan, at most `capacity`, at least `floor`: the steps of
     /// the throughput, those of the present arrangement, and the present size.
     #[must_use]
     pub fn sizes(&self, task: &Task, floor: usize, capacity: usize) -> Vec<Size> {
         let unit = if task.whole_nodes { self.gpus_per_node } else { 1 };
+        let before = Before::of(task);
         let steps = task.throughput.steps().iter().chain(&task.present.replicas);
         let mut sizes: Vec<Size> = steps
             .filter_map(|step| {
                 // A step below the floor is reached with workers that idle.
                 let workers = step.workers.max(task.min_workers).max(floor).next_multiple_of(unit);
-                (workers <= capacity).then(|| self.size(task, workers, Some(*step)))
+                (workers <= capacity).then(|| self.size(task, &before, workers, Some(*step)))
             })
             .collect();
         let present = task.present.workers;
@@ -80,8 +98,8 @@ impl Terms<'_> {
         if present > 0 && is_allowed && present.is_multiple_of(unit) {
             let step = task.throughput.step_at(present).copied();
             let arranged = task.present.replicas.iter().rev().find(|step| step.workers <= present);
-            sizes.extend(step.map(|step| self.size(task, present, Some(step))));
-            sizes.extend(arranged.map(|step| self.size(task, present, Some(*step))));
+            sizes.extend(step.map(|step| self.size(task, &before, present, Some(step))));
+            sizes.extend(arranged.map(|step| self.size(task, &before, present, Some(*step))));
         }
         if floor == 0 {
             sizes.push(self.none(task));
@@ -92,17 +110,17 @@ impl Terms<'_> {
     /// No workers.
     #[must_use]
     pub fn none(&self, task: &Task) -> Size {
-        self.size(task, 0, None)
+        self.size(task, &Before::of(task), 0, None)
     }
 
-    fn size(&self, task: &Task, workers: usize, step: Option<Step>) -> Size {
+    fn size(&self, task: &Task, before: &Before, workers: usize, step: Option<Step>) -> Size {
         let present = &task.present;
         let change = Change {
-            training: task.training(),
+            training: before.training,
             from: present.workers,
             from_shape: present.shape.as_ref(),
             lost: present.lost,
-            from_flops: task.former_flops(),
+            from_flops: before.former_flops,
             to: workers,
             to_shape: step.as_ref().and_then(|step| step.shape.as_ref()),
         };
@@ -115,22 +133,22 @@ impl Terms<'_> {
             TransitionTime::ByChange(durations) => durations.of(&change, self.hardware),
         };
         let after = task.waf(step.map_or(0.0, |step| step.flops));
-        let value = self.value(task, after, interruption);
+        let value = self.value(task, before, after, interruption);
         Size { workers, step, interruption, value }
     }
 
-    fn value(&self, task: &Task, after: f64, interruption: Interruption) -> f64 {
+    fn value(&self, task: &Task, before: &Before, after: f64, interruption: Interruption) -> f64 {
         // A task that hasn't failed is moved only for more than it costs.
         let reluctance = if task.present.lost > 0 { 1.0 } else { 1.0 + self.rule.hysteresis };
         let Interruption { overlapped_s, stopped_s } = interruption;
         let stopped_s = reluctance * stopped_s;
         match self.rule.charge {
             Charge::FormerWaf => {
-                let before = task.waf(task.former_flops());
+                let before = task.waf(before.former_flops);
                 after * self.horizon_s - before * (overlapped_s + stopped_s)
             }
             Charge::Standstill => {
-                let before = task.waf(task.surviving_flops());
+                let before = task.waf(before.surviving_flops);
                 let horizon_s = self.horizon_s;
                 let overlapped = -(-overlapped_s / horizon_s).exp_m1();
                 let left = (-(overlapped_s + stopped_s) / horizon_s).exp();
