@@ -14,7 +14,9 @@
 //! | the mechanics that all of those share | [`standalone`] |
 //! | the rivals, each by its published cost model | [`rivals`] |
 //! | a bound that no policy passes | [`clairvoyant`] |
-//! | all policies by name | [`policy`] |
+//! | all policies by name | [`policy`], [`contender`] |
+//! | contenders on several seeds | [`sweep`] |
+//! | WAF over time as a picture | [`plot`] |
 //!
 //! **Invariant:** every GPU-second is in exactly one of five bins.
 //!
@@ -24,18 +26,23 @@
 pub mod allocation;
 pub mod cases;
 pub mod clairvoyant;
+pub mod contender;
 pub mod ledger;
 pub mod managed;
 pub mod outcome;
+pub mod plot;
 pub mod policy;
 pub mod rival;
 pub mod rivals;
 pub mod scenario;
 pub mod standalone;
+pub mod sweep;
 #[cfg(test)]
 mod tests;
 mod timers;
 
+pub use contender::{Choices, Contender};
 pub use outcome::{Outcome, TaskOutcome};
 pub use policy::Policy;
 pub use scenario::{Failures, Scenario, SimulatedTask};
+pub use sweep::{Column, Sweep};

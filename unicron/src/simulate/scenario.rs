@@ -171,6 +171,27 @@ impl<'a> Scenario<'a> {
         count
     }
 
+    /// The part of all nodes' time in which they are away, 0 to 1.
+    #[must_use]
+    pub fn node_time_lost(&self) -> f64 {
+        let mut since_s = vec![None; self.cluster.nodes()];
+        let mut away_s = 0.0;
+        for happening in &self.happenings {
+            match *happening {
+                Happening::Failure { failure, .. } if failure.repair_s.is_some() => {
+                    since_s[failure.node] = Some(failure.at_s);
+                }
+                Happening::Failure { .. } => {}
+                Happening::NodeBack { at_s, node } => {
+                    away_s += since_s[node].take().map_or(0.0, |since_s| at_s - since_s);
+                }
+            }
+        }
+        away_s +=
+            since_s.into_iter().flatten().map(|since_s| self.duration_s - since_s).sum::<f64>();
+        away_s / (self.cluster.nodes() as f64 * self.duration_s)
+    }
+
     pub(super) fn ledger(&self) -> super::ledger::Ledger {
         let tasks = self.tasks.iter().map(|task| (task.task.weight, task.work_flops));
         let ledger = super::ledger::Ledger::new(self.cluster.gpus(), tasks);

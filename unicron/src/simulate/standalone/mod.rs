@@ -1,7 +1,8 @@
 //! Policies for a single job, each job by itself on the nodes that it was given at the start.
 //!
-//! All rivals meet the same mechanics. Jobs have whole nodes; by default those that give most WAF at the
-//! rival's own throughput. Spare nodes are taken out at the start, and nodes that no job can use are spares
+//! All rivals meet the same mechanics. Jobs have whole nodes; by default those that are expected to give
+//! most WAF at the rival's own throughput, by an operator who knows how much of their time nodes are away:
+//! a job that waits for each of its nodes should be small. Spare nodes are taken out at the start, and nodes that no job can use are spares
 //! as well. A spare takes over when a node is lost. A repaired node goes to the job that has lacked one
 //! longest, else it is a spare. A job joins a node only if that makes it faster.
 
@@ -40,7 +41,36 @@ pub fn steady_waf(scenario: &Scenario<'_>, rival: &dyn Rival, task: &Task, nodes
     if job.workers < task.min_workers { 0.0 } else { task.waf(rival.flops(&job, job.workers)) }
 }
 
-fn job_of(scenario: &Scenario<'_>, task: &Task, nodes: usize) -> Job {
+/// What is expected of a job whose nodes are each missing for this part of the time: all it can do where it
+/// goes on with one less, about; what it does while all are there where it doesn't.
+fn expected_waf(
+    scenario: &Scenario<'_>,
+    rival: &dyn Rival,
+    task: &Task,
+    nodes: usize,
+    missing: f64,
+) -> f64 {
+    let waf = steady_waf(scenario, rival, task, nodes);
+    let job = job_of(scenario, task, nodes);
+    let less = job.workers.saturating_sub(job.gpus_per_node);
+    let goes_on = less > 0 && less >= task.min_workers && rival.flops(&job, less) > 0.0;
+    if goes_on { waf } else { waf * (1.0 - missing).powi(nodes as i32) }
+}
+
+/// How many nodes are missing on average beside spares, where those that are away are Poisson distributed.
+fn missing_beside(away: f64, spares: usize) -> f64 {
+    let (mut probability, mut missing) = ((-away).exp(), away);
+    // E (N - s)+ = E N - sum over n < s of P(N > n).
+    let mut above = 1.0;
+    for n in 0..spares {
+        above -= probability;
+        missing -= above;
+        probability *= away / (n + 1) as f64;
+    }
+    missing.max(0.0)
+}
+
+pub(super) fn job_of(scenario: &Scenario<'_>, task: &Task, nodes: usize) -> Job {
     let cluster = scenario.cluster();
     Job {
         model: task.model.clone(),
@@ -84,7 +114,10 @@ impl<'a> Standalone<'a> {
             return Err(Error::Setting { setting: "spares".into(), problem });
         };
         let tasks: Vec<&Task> = scenario.tasks().iter().map(|task| &task.task).collect();
-        let waf = |task: usize, nodes: usize| steady_waf(scenario, rival, tasks[task], nodes);
+        let missing =
+            missing_beside(scenario.node_time_lost() * nodes as f64, spares) / nodes as f64;
+        let waf =
+            |task: usize, nodes: usize| expected_waf(scenario, rival, tasks[task], nodes, missing);
         let shares = whole_nodes(strategy, &tasks, used, waf);
         let mut owner = vec![None; nodes];
         let mut jobs: Vec<JobState> =
@@ -268,5 +301,25 @@ impl System for Standalone<'_> {
         }
         self.refresh(now_s, task);
         true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::missing_beside;
+
+    #[test]
+    fn spares_stand_in_for_the_first_that_are_away() {
+        assert_eq!(missing_beside(0.7, 0), 0.7);
+        // One is enough but for two at once: E N - P(N > 0).
+        assert!((missing_beside(0.7, 1) - (0.7 - (1.0 - (-0.7_f64).exp()))).abs() < 1e-12);
+        let two = missing_beside(0.7, 2);
+        let more: f64 = (3..30)
+            .map(|n| {
+                let factorial: f64 = (1..=n).map(f64::from).product();
+                (f64::from(n) - 2.0) * (-0.7_f64).exp() * 0.7_f64.powi(n) / factorial
+            })
+            .sum();
+        assert!((two - more).abs() < 1e-12, "{two} {more}");
     }
 }
