@@ -3,6 +3,7 @@
 //! Data goes to stdout, everything for people to stderr.
 
 mod plan;
+mod simulate;
 mod trace;
 
 use clap::{Parser, Subcommand};
@@ -19,6 +20,7 @@ pub struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     Plan(plan::Plan),
+    Simulate(simulate::Simulate),
     Trace(trace::Trace),
 }
 
@@ -27,6 +29,7 @@ impl Cli {
     pub fn run(self) -> anyhow::Result<()> {
         let result = match self.command {
             Command::Plan(command) => command.run(),
+            Command::Simulate(command) => command.run(),
             Command::Trace(command) => command.run(),
         };
         result.map_err(|error| mark_bad_input(error, unicron::Error::is_bad_input))
