@@ -1,8 +1,10 @@
 //! How workers are shared out once and for all: the simple strategies that the paper compares its plan
 //! with (section 7.4), and the plan in whole nodes.
 
-use crate::plan::Task;
+use crate::cluster::Cluster;
 use crate::plan::knapsack::{self, Choice};
+use crate::plan::rule::usual_hazard;
+use crate::plan::{Present, Rule, Situation, Task};
 use crate::{Error, Result};
 use std::fmt;
 use std::str::FromStr;
@@ -53,6 +55,61 @@ impl FromStr for Strategy {
     }
 }
 
+/// What a strategy gives and achieves on a cluster where nothing fails.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Allocation {
+    /// How workers were shared out.
+    pub strategy: Strategy,
+    /// By task.
+    pub workers: Vec<usize>,
+    /// By task, in weighted FLOP/s.
+    pub waf: Vec<f64>,
+}
+
+impl Allocation {
+    /// All workers of a cluster shared out by a strategy, one by one: the comparison of section 7.4 of the
+    /// paper. The plan is the rule's, for tasks that have nothing yet.
+    #[must_use]
+    pub fn of(strategy: Strategy, tasks: &[Task], cluster: &Cluster, rule: &Rule) -> Self {
+        let all: Vec<&Task> = tasks.iter().collect();
+        let parts = match strategy {
+            Strategy::Plan => return Self::planned(tasks, cluster, rule),
+            other => parts(other, &all),
+        };
+        let workers = in_proportion(cluster.gpus(), &parts);
+        let waf = |(task, &workers): (&Task, &usize)| match workers < task.min_workers {
+            true => 0.0,
+            false => task.waf(task.throughput.at(workers)),
+        };
+        let waf = tasks.iter().zip(&workers).map(waf).collect();
+        Self { strategy, workers, waf }
+    }
+
+    fn planned(tasks: &[Task], cluster: &Cluster, rule: &Rule) -> Self {
+        let tasks: Vec<Task> =
+            tasks.iter().map(|task| Task { present: Present::default(), ..task.clone() }).collect();
+        let situation = Situation {
+            tasks: &tasks,
+            workers: cluster.gpus(),
+            hazard: usual_hazard() * cluster.nodes() as f64,
+            hardware: cluster.hardware(),
+            gpus_per_node: cluster.gpus_per_node(),
+        };
+        let plan = situation.plan(rule);
+        Self {
+            strategy: Strategy::Plan,
+            workers: plan.tasks.iter().map(|task| task.size.workers).collect(),
+            waf: plan.tasks.iter().map(|task| task.waf).collect(),
+        }
+    }
+
+    /// Weighted FLOP/s of all tasks.
+    #[must_use]
+    pub fn total_waf(&self) -> f64 {
+        self.waf.iter().sum()
+    }
+}
+
 /// Nodes for each task, all of them whole. `waf` is what a task achieves on so many, for the plan; it
 /// doesn't fall.
 #[must_use]
@@ -62,13 +119,19 @@ pub fn whole_nodes(
     nodes: usize,
     waf: impl Fn(usize, usize) -> f64,
 ) -> Vec<usize> {
-    let parts: Vec<f64> = match strategy {
-        Strategy::Plan => return planned(tasks.len(), nodes, waf),
-        Strategy::Equal => vec![1.0; tasks.len()],
+    match strategy {
+        Strategy::Plan => planned(tasks.len(), nodes, waf),
+        other => in_proportion(nodes, &parts(other, tasks)),
+    }
+}
+
+/// In which proportion a simple strategy shares out.
+fn parts(strategy: Strategy, tasks: &[&Task]) -> Vec<f64> {
+    match strategy {
+        Strategy::Plan | Strategy::Equal => vec![1.0; tasks.len()],
         Strategy::Weighted => tasks.iter().map(|task| task.weight).collect(),
         Strategy::Sized => sizes(tasks),
-    };
-    in_proportion(nodes, &parts)
+    }
 }
 
 /// Which nodes those are: the first ones for the first task, and so on.
@@ -133,7 +196,29 @@ pub fn in_proportion(units: usize, parts: &[f64]) -> Vec<usize> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::cases::Case;
     use super::*;
+
+    /// Section 7.4 of the paper: the plan has the highest WAF in all cases, or the same.
+    #[test]
+    fn the_plan_is_never_below_a_simple_strategy() {
+        let cluster = Cluster::paper();
+        for case in Case::ALL {
+            let tasks: Vec<Task> =
+                case.tasks(&cluster).unwrap().into_iter().map(|task| task.task).collect();
+            for rule in [Rule::paper(), Rule::ours()] {
+                let of = |strategy| Allocation::of(strategy, &tasks, &cluster, &rule);
+                let plan = of(Strategy::Plan);
+                assert!(plan.workers.iter().sum::<usize>() <= 128);
+                for strategy in [Strategy::Equal, Strategy::Weighted, Strategy::Sized] {
+                    let simple = of(strategy);
+                    assert_eq!(simple.workers.iter().sum::<usize>(), 128);
+                    let ratio = plan.total_waf() / simple.total_waf();
+                    assert!(ratio >= 1.0, "{case}, {strategy}: {ratio}");
+                }
+            }
+        }
+    }
 
     #[test]
     fn shares_are_whole_and_add_up() {

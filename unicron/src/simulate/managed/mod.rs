@@ -20,6 +20,7 @@ use crate::Result;
 use crate::cluster::Cluster;
 use crate::core::{self, Attempt, Command, Config, Core, Event};
 use crate::detect::{Severity, Status};
+use crate::plan::rule::TransitionTime;
 use crate::plan::{Rule, Task};
 use crate::trace::Failure;
 use crate::transition::duration::{Change, Durations, Interruption};
@@ -332,6 +333,13 @@ impl<'a> Managed<'a> {
                 ..self.stay(task)
             },
         );
+        debug_assert!(
+            self.setup.rule.transition != TransitionTime::ByChange(self.setup.durations)
+                || is_close(now.0, change.size.interruption),
+            "the planner expects {:?}, and it takes {:?}",
+            change.size.interruption,
+            now.0
+        );
         let trouble = self.trouble(task);
         let member = &mut self.members[task];
         member.pass(now_s, trouble);
@@ -592,6 +600,12 @@ fn duration_of(
 ) -> (Interruption, f64) {
     let interruption = durations.of(change, cluster.hardware());
     (interruption, Durations::redone_s(change).min(interruption.stopped_s))
+}
+
+/// Whether two interruptions are the same but for rounding.
+fn is_close(left: Interruption, right: Interruption) -> bool {
+    let is_close = |left: f64, right: f64| (left - right).abs() <= 1e-6 * left.abs().max(1.0);
+    is_close(left.overlapped_s, right.overlapped_s) && is_close(left.stopped_s, right.stopped_s)
 }
 
 /// Every task with the whole nodes that the plan would give it.
