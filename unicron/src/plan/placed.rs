@@ -63,7 +63,7 @@ impl Situation<'_> {
                 _ => {
                     // Its floor has no place.
                     floors.drop(task);
-                    sizes[task].push(terms.none(&self.tasks[task]));
+                    sizes[task].insert(0, terms.none(&self.tasks[task]));
                     self.solve(&terms, sizes, &floors).expect("only smaller sizes were added")
                 }
             };

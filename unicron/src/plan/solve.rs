@@ -89,20 +89,23 @@ impl Situation<'_> {
         self.tasks.iter().zip(&floors.kept).map(of).collect()
     }
 
-    /// The best of these sizes; `None` if the smallest don't fit.
-    pub(super) fn solve(
+    /// The best of these sizes, each task's by workers; `None` if the smallest don't fit.
+    pub(super) fn solve<S: AsRef<[Size]>>(
         &self,
         terms: &Terms<'_>,
-        sizes: &[Vec<Size>],
+        sizes: &[S],
         floors: &Floors,
     ) -> Option<Plan> {
-        let choices: Vec<Vec<_>> =
-            sizes.iter().map(|sizes| sizes.iter().map(Size::choice).collect()).collect();
+        let choices = |sizes: &S| -> Vec<_> {
+            let fits = |size: &&Size| size.workers <= self.workers;
+            sizes.as_ref().iter().take_while(fits).map(Size::choice).collect()
+        };
+        let choices: Vec<Vec<_>> = sizes.iter().map(choices).collect();
         let found = match terms.rule.search {
             Search::Exact => knapsack::solve(&choices, self.workers)?,
             Search::Greedy => greedy::solve(&choices, self.workers)?,
         };
-        let picked = sizes.iter().zip(&found.picks).map(|(sizes, &pick)| sizes[pick]);
+        let picked = sizes.iter().zip(&found.picks).map(|(sizes, &pick)| sizes.as_ref()[pick]);
         let tasks: Vec<Assignment> = picked
             .zip(self.tasks)
             .enumerate()

@@ -12,10 +12,12 @@
 use super::hazard;
 use super::placed::Nodes;
 use super::rule::{Horizon, Rule};
-use super::solve::{Assignment, Plan, Situation};
+use super::solve::{Assignment, Floors, Plan, Situation};
 use super::task::Task;
+use super::value::Size;
 use crate::cluster::Cluster;
 use rayon::prelude::*;
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 /// What a plan depends on of an event.
@@ -94,6 +96,11 @@ impl<'a> State<'a> {
     /// The plan for a class, made now.
     #[must_use]
     pub fn solve(&self, class: &Class, rule: &Rule) -> Plan {
+        let tasks = self.tasks_after(class);
+        self.situation(&tasks, class.workers, class.hazard_bucket).plan(rule)
+    }
+
+    fn tasks_after(&self, class: &Class) -> Vec<Task> {
         let mut tasks = self.tasks.to_vec();
         for &(task, lost) in &class.losses {
             tasks[task].present.lost = lost;
@@ -103,14 +110,50 @@ impl<'a> State<'a> {
             tasks[finished].throughput = Default::default();
             tasks[finished].present = Default::default();
         }
-        let situation = Situation {
-            tasks: &tasks,
-            workers: class.workers,
-            hazard: hazard::of_bucket(class.hazard_bucket),
+        tasks
+    }
+
+    fn situation<'b>(&'b self, tasks: &'b [Task], workers: usize, bucket: i32) -> Situation<'b> {
+        Situation {
+            tasks,
+            workers,
+            hazard: hazard::of_bucket(bucket),
             hardware: self.cluster.hardware(),
             gpus_per_node: self.cluster.gpus_per_node(),
+        }
+    }
+}
+
+/// What many entries have in common: the sizes of tasks to which nothing happens.
+struct Common {
+    floors: Floors,
+    sizes: Vec<Vec<Size>>,
+}
+
+impl Common {
+    fn of(state: &State<'_>, bucket: i32, rule: &Rule) -> Self {
+        // An entry leaves out what doesn't fit.
+        let most = state.workers + state.cluster.gpus_per_node();
+        let situation = state.situation(state.tasks, most, bucket);
+        let floors = situation.floors(rule);
+        Self { sizes: situation.sizes(&situation.terms(rule), &floors), floors }
+    }
+
+    /// The plan for a class: [`State::solve`], but for the work that is done already.
+    fn solve(&self, state: &State<'_>, class: &Class, rule: &Rule) -> Plan {
+        let tasks = state.tasks_after(class);
+        let situation = state.situation(&tasks, class.workers, class.hazard_bucket);
+        let (terms, floors) = (situation.terms(rule), situation.floors(rule));
+        let is_hit = |task: usize| {
+            class.finished == Some(task) || class.losses.iter().any(|(hit, _)| *hit == task)
         };
-        situation.plan(rule)
+        let sizes = |task: usize| match self.floors.kept[task] == floors.kept[task] && !is_hit(task)
+        {
+            true => Cow::Borrowed(self.sizes[task].as_slice()),
+            false => Cow::Owned(terms.sizes(&tasks[task], floors.kept[task], class.workers)),
+        };
+        let sizes: Vec<Cow<'_, [Size]>> = (0..tasks.len()).map(sizes).collect();
+        situation.solve(&terms, &sizes, &floors).unwrap_or_else(|| situation.plan(rule))
     }
 }
 
@@ -156,8 +199,21 @@ impl Table {
         classes.extend(together.map(|nodes| state.without(nodes)));
         classes.extend((0..state.tasks.len()).map(|task| state.with_finished(task)));
         let classes: Vec<Class> = classes.into_iter().collect();
+        // The paper's horizon depends on the workers, so that nothing is common to two losses.
+        let is_common = !matches!(rule.horizon, Horizon::ByWorkers { .. });
+        let buckets: BTreeSet<i32> = classes.iter().map(|class| class.hazard_bucket).collect();
+        let common: HashMap<i32, Common> = match is_common {
+            true => buckets
+                .into_iter()
+                .map(|bucket| (bucket, Common::of(state, bucket, rule)))
+                .collect(),
+            false => HashMap::new(),
+        };
         let entry = |class: Class| {
-            let plan = state.solve(&class, rule);
+            let plan = match common.get(&class.hazard_bucket) {
+                Some(common) => common.solve(state, &class, rule),
+                None => state.solve(&class, rule),
+            };
             let hit = |task| class.losses.iter().any(|(hit, _)| *hit == task);
             let changes = plan.tasks.into_iter().enumerate().filter(|(task, assignment)| {
                 hit(*task) || assignment.size.workers != state.tasks[*task].present.workers
@@ -199,10 +255,38 @@ impl Table {
     }
 }
 
-impl Rule {
-    /// Whether plans depend on the nodes' hazards at all.
-    #[must_use]
-    pub fn sees_hazards(&self) -> bool {
-        matches!(self.horizon, Horizon::ByNodes)
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{self, Fleet};
+    use super::*;
+    use crate::cluster::Cluster;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn an_entry_is_what_solving_finds(fleet in testing::fleets()) {
+            let Fleet { tasks, healthy, hazards, placement, .. } = &fleet;
+            let tasks: Vec<Task> = tasks
+                .iter()
+                .map(|task| {
+                    let mut task = task.clone();
+                    task.present.lost = 0;
+                    task
+                })
+                .collect();
+            let cluster = Cluster::new(healthy.len(), 8, *Cluster::paper().hardware()).unwrap();
+            let nodes = Nodes { placement, healthy, hazards };
+            let state = State::new(&tasks, nodes, &cluster);
+            for rule in [Rule::paper(), Rule::ours()] {
+                let table = Table::build(&state, &Expected::default(), &rule);
+                for (class, entry) in &table.entries {
+                    let plan = state.solve(class, &rule);
+                    prop_assert_eq!((plan.objective, plan.total_waf), (entry.objective, entry.total_waf));
+                    for (task, assignment) in &entry.changes {
+                        prop_assert_eq!(assignment, &plan.tasks[*task]);
+                    }
+                }
+            }
+        }
     }
 }

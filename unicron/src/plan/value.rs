@@ -80,7 +80,7 @@ impl Before {
 
 impl Terms<'_> {
     /// The sizes that can be part of an optimal plan, at most `capacity`, at least `floor`: the steps of
-    /// the throughput, those of the present arrangement, and the present size.
+    /// the throughput, those of the present arrangement, and the present size. By workers.
     #[must_use]
     pub fn sizes(&self, task: &Task, floor: usize, capacity: usize) -> Vec<Size> {
         let unit = if task.whole_nodes { self.gpus_per_node } else { 1 };
@@ -104,6 +104,7 @@ impl Terms<'_> {
         if floor == 0 {
             sizes.push(self.none(task));
         }
+        sizes.sort_by_key(|size| size.workers);
         sizes
     }
 
@@ -216,7 +217,7 @@ mod tests {
         let needy = Task { min_workers: 12, ..task(0, 0) };
         let workers: Vec<usize> =
             sizes(&Rule::paper(), &needy, 0).iter().map(|size| size.workers).collect();
-        assert_eq!(workers, [12, 16, 24, 0]);
+        assert_eq!(workers, [0, 12, 16, 24]);
         assert_eq!(value(&Rule::paper(), &needy, 12), 2.0 * HORIZON_S);
         assert_eq!(needy.smallest(), Some(12));
     }
