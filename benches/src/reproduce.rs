@@ -104,7 +104,11 @@ impl System {
                 all.extend(accuracies.map(|one| Box::new(one) as Box<dyn AnyExperiment>));
                 all
             }
-            Self::Unicron => vec![Box::new(unicron::Calibration), Box::new(unicron::Planning)],
+            Self::Unicron => vec![
+                Box::new(unicron::Calibration),
+                Box::new(unicron::Planning),
+                Box::new(unicron::Efficiency),
+            ],
         }
     }
 }

@@ -5,7 +5,7 @@ use std::env::current_exe;
 use std::process::Command;
 
 /// Binaries that pages may run. They lie beside this one.
-const PROGRAMS: [&str; 2] = ["kvquant", "longnn"];
+const PROGRAMS: [&str; 3] = ["kvquant", "longnn", "unicron"];
 
 /// The command line and what it prints, as a fenced block. Words are split at spaces.
 pub fn output(command: &str) -> anyhow::Result<String> {

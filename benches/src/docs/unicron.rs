@@ -2,7 +2,10 @@
 
 use super::{Generated, with_source};
 use crate::experiment::{Experiment, read};
-use crate::unicron::{Calibration, CalibrationMetrics, Planning, PlanningMetrics, RunError};
+use crate::unicron::{
+    AllocationRow, Calibration, CalibrationMetrics, Efficiency, EfficiencyMetrics, Planning,
+    PlanningMetrics, RunError, TraceRows,
+};
 use common::report::{Align, Axis, Claim, Plot, Series, Table, claims_table};
 use std::path::{Path, PathBuf};
 
@@ -13,7 +16,9 @@ const PENDING: &str = "No record yet.";
 
 /// Reads the newest records below `runs` and adds what they say.
 pub fn generate(runs: &Path, generated: &mut Generated) -> anyhow::Result<()> {
-    let claims = [calibration(runs, generated)?, planning(runs, generated)?].concat();
+    let claims =
+        [calibration(runs, generated)?, planning(runs, generated)?, efficiency(runs, generated)?]
+            .concat();
     generated.parts.insert("unicron-claims", claims_table(&claims).to_markdown());
     Ok(())
 }
@@ -42,6 +47,160 @@ fn planning(runs: &Path, generated: &mut Generated) -> anyhow::Result<Vec<Claim>
     let plot = planning_plot(&metrics).to_svg()?.into_string();
     generated.files.insert(PathBuf::from(FOLDER).join("planning.svg"), plot);
     Ok(Planning.claims(&metrics))
+}
+
+fn efficiency(runs: &Path, generated: &mut Generated) -> anyhow::Result<Vec<Claim>> {
+    let parts = [
+        "unicron-allocations",
+        "unicron-trace-a",
+        "unicron-trace-b",
+        "unicron-paper-settings",
+        "unicron-ablations",
+    ];
+    let Some((record, metrics)) = read(&Efficiency, runs)? else {
+        generated.parts.extend(parts.map(|part| (part, PENDING.to_owned())));
+        return Ok(Efficiency.open_claims("no record yet"));
+    };
+    let rows = |trace: &str, detection: &str| {
+        let mut all = metrics.traces.iter();
+        all.find(|rows| rows.trace == trace && rows.detection == detection)
+    };
+    let table = |trace: &str| rows(trace, "torchrun").map_or(PENDING.to_owned(), policies_table);
+    let texts = [
+        with_source(&allocations_table(&metrics.allocations), &record),
+        table("a"),
+        table("b"),
+        settings_table(&metrics).to_markdown(),
+        ablations_table(&metrics).to_markdown(),
+    ];
+    generated.parts.extend(parts.into_iter().zip(texts));
+    for (index, sensitivity) in metrics.sensitivities.iter().enumerate() {
+        let points = |value: fn(&(f64, f64, f64)) -> f64| {
+            sensitivity.points.iter().map(|point| (point.0, value(point))).collect()
+        };
+        let plot = Plot::new(
+            format!("Unicron over Megatron on trace-{}", sensitivity.trace),
+            Axis::log10(sensitivity.assumption.clone()),
+            Axis::linear("accumulated WAF, ratio"),
+        )
+        .series(Series::new("mean of the seeds", points(|point| point.1)))
+        .series(Series::new("lower end, 95 %", points(|point| point.1 - point.2)))
+        .series(Series::new("upper end, 95 %", points(|point| point.1 + point.2)));
+        let path = PathBuf::from(FOLDER).join(format!("sensitivity-{}.svg", index + 1));
+        generated.files.insert(path, plot.to_svg()?.into_string());
+    }
+    Ok(Efficiency.claims(&metrics))
+}
+
+/// Cases by strategy, in weighted PFLOP/s.
+fn allocations_table(rows: &[AllocationRow]) -> Table {
+    let mut strategies: Vec<&str> = Vec::new();
+    let mut cases: Vec<&str> = Vec::new();
+    for row in rows {
+        if !strategies.contains(&row.strategy.as_str()) {
+            strategies.push(&row.strategy);
+        }
+        if !cases.contains(&row.case.as_str()) {
+            cases.push(&row.case);
+        }
+    }
+    let columns = strategies.iter().map(|&strategy| (strategy, Align::Right));
+    let columns: Vec<_> = [("case", Align::Left)].into_iter().chain(columns).collect();
+    let mut table = Table::new(&columns);
+    for case in cases {
+        let cell = |strategy: &&str| {
+            let found = rows.iter().find(|row| row.case == case && row.strategy == *strategy);
+            found.map_or(String::new(), |row| match row.starved {
+                0 => format!("{:.2}", row.waf),
+                starved => format!("{:.2} ({starved} starved)", row.waf),
+            })
+        };
+        table.row([case.to_owned()].into_iter().chain(strategies.iter().map(cell)));
+    }
+    table
+}
+
+fn policies_table(rows: &TraceRows) -> String {
+    let mut table = Table::new(&[
+        ("policy", Align::Left),
+        ("throughput", Align::Left),
+        ("spares", Align::Right),
+        ("WAF, EFLOP", Align::Right),
+        ("Unicron / it", Align::Right),
+        ("efficiency", Align::Right),
+        ("of the bound", Align::Right),
+        ("useful", Align::Right),
+        ("detecting", Align::Right),
+        ("in transition", Align::Right),
+        ("redone", Align::Right),
+        ("idle", Align::Right),
+        ("starved", Align::Right),
+    ]);
+    let percent = |part: f64| format!("{:.1} %", 100.0 * part);
+    for row in &rows.rows {
+        let mark = if row.is_best_variant && row.policy == "megatron" { " *" } else { "" };
+        let ratio =
+            row.ratio.map_or("-".to_owned(), |(ratio, ci95)| format!("{ratio:.2} ± {ci95:.2}"));
+        let cells = [
+            row.policy.clone() + mark,
+            row.throughput.clone(),
+            row.spares.to_string(),
+            format!("{:.0}", row.waf),
+            ratio,
+            percent(row.efficiency),
+            percent(row.of_bound),
+        ];
+        let bins = row.bins.map(percent);
+        let starved = format!("{:.2}", row.starved_mean);
+        table.row(cells.into_iter().chain(bins).chain([starved]));
+    }
+    table.to_markdown()
+}
+
+/// Ratios under both settings of detection: best variants only.
+fn settings_table(metrics: &EfficiencyMetrics) -> Table {
+    let mut table = Table::new(&[
+        ("trace", Align::Left),
+        ("policy", Align::Left),
+        ("torchrun's defaults", Align::Right),
+        ("the paper's settings", Align::Right),
+    ]);
+    for trace in ["a", "b"] {
+        let ratios = |detection: &str, policy: &str| {
+            let of = metrics
+                .traces
+                .iter()
+                .find(|rows| rows.trace == trace && rows.detection == detection);
+            let row = of?.rows.iter().find(|row| row.policy == policy && row.is_best_variant)?;
+            row.ratio.map(|(ratio, ci95)| format!("{ratio:.2} ± {ci95:.2}"))
+        };
+        for policy in
+            ["megatron", "oobleck", "varuna", "bamboo", "recycle", "torchft", "nvrx", "dlrover"]
+        {
+            let cell = |detection| ratios(detection, policy).unwrap_or_else(|| "-".to_owned());
+            table.row([trace.to_owned(), policy.to_owned(), cell("torchrun"), cell("paper")]);
+        }
+    }
+    table
+}
+
+fn ablations_table(metrics: &EfficiencyMetrics) -> Table {
+    let mut table = Table::new(&[
+        ("trace", Align::Left),
+        ("rule", Align::Left),
+        ("WAF over ours", Align::Right),
+        ("starved", Align::Right),
+    ]);
+    for row in &metrics.ablations {
+        let (ratio, ci95) = row.ratio;
+        table.row([
+            row.trace.clone(),
+            row.rule.clone(),
+            format!("{ratio:.4} ± {ci95:.4}"),
+            format!("{:.2}", row.starved_mean),
+        ]);
+    }
+    table
 }
 
 fn runs_table(runs: &[RunError]) -> Table {

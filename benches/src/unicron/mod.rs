@@ -3,12 +3,15 @@
 //! | file | what |
 //! |---|---|
 //! | [`calibration`] | the throughput model against published runs |
+//! | [`efficiency`] | accumulated WAF against other policies, allocations, ablations, sensitivities |
 //! | [`planning`] | how long plans, tables of plans and look-ups take as clusters grow |
 
 mod calibration;
+mod efficiency;
 mod planning;
 
 pub use calibration::{Calibration, CalibrationMetrics, RunError};
+pub use efficiency::{AllocationRow, Efficiency, EfficiencyMetrics, TraceRows};
 pub use planning::{Planning, PlanningMetrics, PlanningRow};
 
 const SYSTEM: &str = "unicron";
