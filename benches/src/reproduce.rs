@@ -108,6 +108,7 @@ impl System {
                 Box::new(unicron::Calibration),
                 Box::new(unicron::Planning),
                 Box::new(unicron::Efficiency),
+                Box::new(unicron::InfiniteHbd),
             ],
         }
     }

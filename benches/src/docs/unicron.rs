@@ -3,8 +3,8 @@
 use super::{Generated, with_source};
 use crate::experiment::{Experiment, read};
 use crate::unicron::{
-    AllocationRow, Calibration, CalibrationMetrics, Efficiency, EfficiencyMetrics, Planning,
-    PlanningMetrics, RunError, TraceRows,
+    AllocationRow, Calibration, CalibrationMetrics, Efficiency, EfficiencyMetrics, InfiniteHbd,
+    InfiniteHbdMetrics, Planning, PlanningMetrics, PolicyRow, RunError,
 };
 use common::report::{Align, Axis, Claim, Plot, Series, Table, claims_table};
 use std::path::{Path, PathBuf};
@@ -16,9 +16,13 @@ const PENDING: &str = "No record yet.";
 
 /// Reads the newest records below `runs` and adds what they say.
 pub fn generate(runs: &Path, generated: &mut Generated) -> anyhow::Result<()> {
-    let claims =
-        [calibration(runs, generated)?, planning(runs, generated)?, efficiency(runs, generated)?]
-            .concat();
+    let claims = [
+        calibration(runs, generated)?,
+        planning(runs, generated)?,
+        efficiency(runs, generated)?,
+        infinitehbd(runs, generated)?,
+    ]
+    .concat();
     generated.parts.insert("unicron-claims", claims_table(&claims).to_markdown());
     Ok(())
 }
@@ -65,7 +69,10 @@ fn efficiency(runs: &Path, generated: &mut Generated) -> anyhow::Result<Vec<Clai
         let mut all = metrics.traces.iter();
         all.find(|rows| rows.trace == trace && rows.detection == detection)
     };
-    let table = |trace: &str| rows(trace, "torchrun").map_or(PENDING.to_owned(), policies_table);
+    let table = |trace: &str| {
+        rows(trace, "torchrun")
+            .map_or(PENDING.to_owned(), |rows| policies_table(&rows.rows).to_markdown())
+    };
     let texts = [
         with_source(&allocations_table(&metrics.allocations), &record),
         table("a"),
@@ -90,6 +97,28 @@ fn efficiency(runs: &Path, generated: &mut Generated) -> anyhow::Result<Vec<Clai
         generated.files.insert(path, plot.to_svg()?.into_string());
     }
     Ok(Efficiency.claims(&metrics))
+}
+
+fn infinitehbd(runs: &Path, generated: &mut Generated) -> anyhow::Result<Vec<Claim>> {
+    let parts = ["unicron-infinitehbd", "unicron-infinitehbd-speed"];
+    let Some((record, metrics)) = read(&InfiniteHbd, runs)? else {
+        generated.parts.extend(parts.map(|part| (part, PENDING.to_owned())));
+        return Ok(InfiniteHbd.open_claims("no record yet"));
+    };
+    let texts = [with_source(&policies_table(&metrics.rows), &record), replay_speed(&metrics)];
+    generated.parts.extend(parts.into_iter().zip(texts));
+    Ok(InfiniteHbd.claims(&metrics))
+}
+
+fn replay_speed(metrics: &InfiniteHbdMetrics) -> String {
+    format!(
+        "All policies on {} seeds took {:.0} s. Events a second on one thread: {:.0} with the cluster \
+         planned anew after every lost and every repaired node, {:.0} with every task by itself.",
+        metrics.seeds,
+        metrics.seconds,
+        metrics.events_per_s_with_replanning,
+        metrics.events_per_s_without_replanning,
+    )
 }
 
 /// Cases by strategy, in weighted PFLOP/s.
@@ -120,7 +149,7 @@ fn allocations_table(rows: &[AllocationRow]) -> Table {
     table
 }
 
-fn policies_table(rows: &TraceRows) -> String {
+fn policies_table(rows: &[PolicyRow]) -> Table {
     let mut table = Table::new(&[
         ("policy", Align::Left),
         ("throughput", Align::Left),
@@ -137,7 +166,7 @@ fn policies_table(rows: &TraceRows) -> String {
         ("starved", Align::Right),
     ]);
     let percent = |part: f64| format!("{:.1} %", 100.0 * part);
-    for row in &rows.rows {
+    for row in rows {
         let mark = if row.is_best_variant && row.policy == "megatron" { " *" } else { "" };
         let ratio =
             row.ratio.map_or("-".to_owned(), |(ratio, ci95)| format!("{ratio:.2} ± {ci95:.2}"));
@@ -154,7 +183,7 @@ fn policies_table(rows: &TraceRows) -> String {
         let starved = format!("{:.2}", row.starved_mean);
         table.row(cells.into_iter().chain(bins).chain([starved]));
     }
-    table.to_markdown()
+    table
 }
 
 /// Ratios under both settings of detection: best variants only.

@@ -9,6 +9,7 @@ use common::report::{Claim, Verdict};
 use common::statistics::Estimate;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
+use std::time::Instant;
 use unicron::cluster::Cluster;
 use unicron::plan::{Rule, Task};
 use unicron::simulate::allocation::{Allocation, Strategy};
@@ -137,7 +138,7 @@ impl Experiment for Efficiency {
         for (name, kind) in kinds {
             let (reported, other) = (traces(kind, seeds.clone())?, traces(kind, SELECTION_SEEDS)?);
             for detection in [Detection::Torchrun, Detection::Paper] {
-                let rows = runs.policies(&reported, &other, detection)?;
+                let rows = runs.policies(&reported, &other, detection)?.rows;
                 let detection = match detection {
                     Detection::Torchrun => "torchrun",
                     Detection::Paper => "paper",
@@ -263,9 +264,17 @@ fn traces(kind: PresetKind, seeds: std::ops::Range<u64>) -> anyhow::Result<Vec<(
     seeds.map(|seed| Ok((seed, Preset { kind, seed }.generate()?))).collect()
 }
 
-struct Runs<'a> {
-    cluster: &'a Cluster,
-    tasks: &'a [SimulatedTask],
+/// What all runs have in common.
+pub(super) struct Runs<'a> {
+    pub cluster: &'a Cluster,
+    pub tasks: &'a [SimulatedTask],
+}
+
+/// All policies on one trace.
+pub(super) struct PolicyRows {
+    pub rows: Vec<PolicyRow>,
+    /// For the seeds that are reported.
+    pub seconds: f64,
 }
 
 impl Runs<'_> {
@@ -273,19 +282,22 @@ impl Runs<'_> {
         Sweep { cluster: self.cluster, tasks: self.tasks, traces, has_series: false }
     }
 
-    fn policies(
+    /// Every policy on the reported seeds; the best of its variants is chosen on the others.
+    pub(super) fn policies(
         &self,
         reported: &[(u64, Trace)],
         other: &[(u64, Trace)],
         detection: Detection,
-    ) -> anyhow::Result<Vec<PolicyRow>> {
+    ) -> anyhow::Result<PolicyRows> {
         let (seed, first) = reported.first().context("there are seeds")?;
         let scenario = Scenario::new(self.cluster, self.tasks, first, *seed)?;
         let choices = Choices { detection, ..Choices::default() };
         let names: Vec<String> = Contender::names().into_iter().map(str::to_owned).collect();
         let contenders = Contender::of(&names, &choices, &scenario, first)?;
         let best = best_variants(&contenders, &self.sweep(other).run(&contenders, || {})?);
+        let clock = Instant::now();
         let columns = self.sweep(reported).run(&contenders, || {})?;
+        let seconds = clock.elapsed().as_secs_f64();
         let of = |name: &str| {
             let index = contenders.iter().position(|contender| contender.policy == name);
             index.map(|index| &columns[index]).context("every policy has a row")
@@ -307,7 +319,8 @@ impl Runs<'_> {
                 starved_mean: column.over(|outcome| outcome.starved_mean).mean,
             }
         };
-        Ok(contenders.iter().zip(&columns).enumerate().map(row).collect())
+        let rows = contenders.iter().zip(&columns).enumerate().map(row).collect();
+        Ok(PolicyRows { rows, seconds })
     }
 
     fn ablations(

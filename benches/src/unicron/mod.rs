@@ -4,14 +4,17 @@
 //! |---|---|
 //! | [`calibration`] | the throughput model against published runs |
 //! | [`efficiency`] | accumulated WAF against other policies, allocations, ablations, sensitivities |
+//! | [`infinitehbd`] | every policy through 348 days of 400 servers |
 //! | [`planning`] | how long plans, tables of plans and look-ups take as clusters grow |
 
 mod calibration;
 mod efficiency;
+mod infinitehbd;
 mod planning;
 
 pub use calibration::{Calibration, CalibrationMetrics, RunError};
-pub use efficiency::{AllocationRow, Efficiency, EfficiencyMetrics, TraceRows};
+pub use efficiency::{AllocationRow, Efficiency, EfficiencyMetrics, PolicyRow};
+pub use infinitehbd::{InfiniteHbd, InfiniteHbdMetrics};
 pub use planning::{Planning, PlanningMetrics, PlanningRow};
 
 const SYSTEM: &str = "unicron";
