@@ -8,6 +8,7 @@ use crate::unicron::{
 };
 use common::report::{Align, Axis, Claim, Plot, Series, Table, claims_table};
 use std::path::{Path, PathBuf};
+use unicron::simulate::plot::plot;
 
 const FOLDER: &str = "docs/unicron";
 
@@ -55,6 +56,7 @@ fn planning(runs: &Path, generated: &mut Generated) -> anyhow::Result<Vec<Claim>
 
 fn efficiency(runs: &Path, generated: &mut Generated) -> anyhow::Result<Vec<Claim>> {
     let parts = [
+        "unicron-curves",
         "unicron-allocations",
         "unicron-trace-a",
         "unicron-trace-b",
@@ -74,6 +76,7 @@ fn efficiency(runs: &Path, generated: &mut Generated) -> anyhow::Result<Vec<Clai
             .map_or(PENDING.to_owned(), |rows| policies_table(&rows.rows).to_markdown())
     };
     let texts = [
+        curves_table(&metrics).to_markdown(),
         with_source(&allocations_table(&metrics.allocations), &record),
         table("a"),
         table("b"),
@@ -81,6 +84,16 @@ fn efficiency(runs: &Path, generated: &mut Generated) -> anyhow::Result<Vec<Clai
         ablations_table(&metrics).to_markdown(),
     ];
     generated.parts.extend(parts.into_iter().zip(texts));
+    for history in &metrics.histories {
+        let lines: Vec<_> = history
+            .lines
+            .iter()
+            .map(|(label, series)| (label.clone(), series.as_slice()))
+            .collect();
+        let name = format!("trace-{}", history.trace);
+        let svg = plot(&name, history.duration_s, &lines)?.into_string();
+        generated.files.insert(PathBuf::from(FOLDER).join(name + ".svg"), svg);
+    }
     for (index, sensitivity) in metrics.sensitivities.iter().enumerate() {
         let points = |value: fn(&(f64, f64, f64)) -> f64| {
             sensitivity.points.iter().map(|point| (point.0, value(point))).collect()
@@ -119,6 +132,20 @@ fn replay_speed(metrics: &InfiniteHbdMetrics) -> String {
         metrics.events_per_s_with_replanning,
         metrics.events_per_s_without_replanning,
     )
+}
+
+/// GPUs by model, in PFLOP/s.
+fn curves_table(metrics: &EfficiencyMetrics) -> Table {
+    let models = metrics.curves.iter().map(|curve| (curve.model.as_str(), Align::Right));
+    let columns: Vec<_> = [("GPUs", Align::Right)].into_iter().chain(models).collect();
+    let mut table = Table::new(&columns);
+    let counts = metrics.curves.first().map_or(&[][..], |curve| &curve.points);
+    for (index, (gpus, _)) in counts.iter().enumerate() {
+        let cell = |flops: f64| if flops > 0.0 { format!("{flops:.2}") } else { "-".to_owned() };
+        let cells = metrics.curves.iter().map(|curve| cell(curve.points[index].1));
+        table.row([gpus.to_string()].into_iter().chain(cells));
+    }
+    table
 }
 
 /// Cases by strategy, in weighted PFLOP/s.

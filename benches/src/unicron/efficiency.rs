@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use std::time::Instant;
 use unicron::cluster::Cluster;
+use unicron::model::LanguageModel;
 use unicron::plan::{Rule, Task};
 use unicron::simulate::allocation::{Allocation, Strategy};
 use unicron::simulate::cases::Case;
@@ -18,6 +19,7 @@ use unicron::simulate::policy::{Policy, RULES, managed, rule};
 use unicron::simulate::rivals::{Detection, Megatron, Options};
 use unicron::simulate::sweep::Column;
 use unicron::simulate::{Choices, Contender, Scenario, SimulatedTask, Sweep};
+use unicron::throughput::{Constants, Throughput};
 use unicron::trace::{Extent, Failure, Preset, PresetKind, Trace};
 
 /// Reported on.
@@ -32,6 +34,9 @@ const PUBLISHED: [(&str, [f64; 2]); 4] = [
     ("varuna", [4.8, 5.8]),
     ("bamboo", [4.6, 4.8]),
 ];
+/// Policies whose WAF is drawn over time; those with spare nodes have one.
+const DRAWN: [&str; 5] = ["unicron", "megatron", "torchft", "oobleck", "varuna"];
+const GPUS: [usize; 10] = [1, 2, 4, 8, 16, 32, 48, 64, 96, 128];
 /// How near a ratio has to be to the paper's.
 const NEAR: f64 = 0.1;
 /// Repair times of trace-b, as multiples of the preset's.
@@ -48,10 +53,31 @@ pub struct Efficiency;
 
 #[derive(Debug, Serialize, Deserialize)]
 pub struct EfficiencyMetrics {
+    /// What each model achieves on so many GPUs, by model.
+    pub curves: Vec<Curve>,
     pub allocations: Vec<AllocationRow>,
+    /// WAF over time on the first seed, by trace.
+    pub histories: Vec<History>,
     pub traces: Vec<TraceRows>,
     pub ablations: Vec<Ablation>,
     pub sensitivities: Vec<Sensitivity>,
+}
+
+/// T of a model of the paper on its cluster.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Curve {
+    pub model: String,
+    /// (GPUs, PFLOP/s); 0 where the model doesn't fit.
+    pub points: Vec<(usize, f64)>,
+}
+
+/// WAF over time of some policies.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct History {
+    pub trace: String,
+    pub duration_s: f64,
+    /// (Policy, (seconds, WAF from then on)).
+    pub lines: Vec<(String, Vec<(f64, f64)>)>,
 }
 
 /// A multi-task case shared out by a strategy, nothing failing.
@@ -130,7 +156,9 @@ impl Experiment for Efficiency {
         let steps = kinds.len() * (2 + RULES.len()) + SENSITIVITIES;
         let bar = progress.bar("efficiency", Some(steps as u64), Unit::Items("parts"));
         let mut metrics = EfficiencyMetrics {
+            curves: curves(&cluster)?,
             allocations: allocations(&cluster)?,
+            histories: Vec::new(),
             traces: Vec::new(),
             ablations: Vec::new(),
             sensitivities: Vec::new(),
@@ -147,6 +175,7 @@ impl Experiment for Efficiency {
                 metrics.traces.push(TraceRows { trace, detection, rows });
                 bar.advance(1);
             }
+            metrics.histories.push(runs.history(name, &reported[..1])?);
             metrics.ablations.extend(runs.ablations(name, &reported, &bar)?);
         }
         if size == Size::Full {
@@ -239,6 +268,21 @@ fn unjudged(policy: &str, trace: &str, paper: f64) -> Claim {
     }
 }
 
+fn curves(cluster: &Cluster) -> anyhow::Result<Vec<Curve>> {
+    let curve = |name: &str| {
+        let throughput = Throughput::megatron(
+            &LanguageModel::preset(name)?,
+            cluster.hardware(),
+            cluster.gpus_per_node(),
+            cluster.gpus(),
+            &Constants::default(),
+        );
+        let point = |&gpus: &usize| (gpus, throughput.at(gpus) / 1e15);
+        Ok(Curve { model: name.to_owned(), points: GPUS.iter().map(point).collect() })
+    };
+    LanguageModel::preset_names().map(curve).collect()
+}
+
 fn allocations(cluster: &Cluster) -> anyhow::Result<Vec<AllocationRow>> {
     let mut rows = Vec::new();
     for case in Case::ALL {
@@ -321,6 +365,25 @@ impl Runs<'_> {
         };
         let rows = contenders.iter().zip(&columns).enumerate().map(row).collect();
         Ok(PolicyRows { rows, seconds })
+    }
+
+    /// WAF over time on the first of these traces.
+    fn history(&self, trace: &str, traces: &[(u64, Trace)]) -> anyhow::Result<History> {
+        let (seed, first) = traces.first().context("there are seeds")?;
+        let scenario = Scenario::new(self.cluster, self.tasks, first, *seed)?;
+        let choices = Choices { spares: Some(1), ..Choices::default() };
+        let names = DRAWN.map(str::to_owned);
+        let contenders = Contender::of(&names, &choices, &scenario, first)?;
+        let columns = Sweep { has_series: true, ..self.sweep(traces) }.run(&contenders, || {})?;
+        let line = |(contender, column): (&Contender, &Column)| {
+            let label = format!("{}, {}", contender.policy, contender.throughput());
+            (label, column.outcomes[0].series.clone())
+        };
+        Ok(History {
+            trace: trace.to_owned(),
+            duration_s: first.extent().duration_s,
+            lines: contenders.iter().zip(&columns).map(line).collect(),
+        })
     }
 
     fn ablations(
