@@ -124,13 +124,24 @@ fn infinitehbd(runs: &Path, generated: &mut Generated) -> anyhow::Result<Vec<Cla
 }
 
 fn replay_speed(metrics: &InfiniteHbdMetrics) -> String {
+    let table = &metrics.table;
+    let plans = table.found + table.solved_while_building + table.solved_unexpected;
     format!(
         "All policies on {} seeds took {:.0} s. Events a second on one thread: {:.0} with the cluster \
-         planned anew after every lost and every repaired node, {:.0} with every task by itself.",
+         planned anew after every lost and every repaired node, {:.0} with every task by itself.\n\n\
+         The table of plans over the replay of nodes' faults and repairs: {:.0} entries in {:.0} kB on \
+         average, built in {:.1} ms. Of {plans} plans that changed something {} were in it; {} were solved \
+         for while it was being built (a second was allowed), {} because it had nothing like that.",
         metrics.seeds,
         metrics.seconds,
         metrics.events_per_s_with_replanning,
         metrics.events_per_s_without_replanning,
+        table.entries,
+        table.bytes / 1e3,
+        table.build_ms,
+        table.found,
+        table.solved_while_building,
+        table.solved_unexpected,
     )
 }
 

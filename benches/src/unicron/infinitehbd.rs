@@ -3,6 +3,7 @@
 
 use super::efficiency::{PolicyRow, Runs};
 use crate::experiment::{Experiment, Size};
+use anyhow::Context;
 use common::command::store;
 use common::progress::{Progress, Unit};
 use common::report::Claim;
@@ -11,13 +12,14 @@ use serde_json::{Value, json};
 use std::ops::Range;
 use std::time::Instant;
 use unicron::cluster::{Cluster, Hardware, TaskSpec};
+use unicron::core::{Command, Config, Core, Event, PlanSource, Reconfiguration};
 use unicron::model::LanguageModel;
 use unicron::plan::Rule;
 use unicron::simulate::cases::tasks_of;
 use unicron::simulate::policy::managed;
 use unicron::simulate::rivals::Detection;
 use unicron::simulate::{Scenario, SimulatedTask};
-use unicron::trace::{Source, Trace};
+use unicron::trace::{Event as Happening, Source, Trace};
 
 /// Three failures of processes for each of a node: three quarters of all failures are cured by a restart
 /// (the field notes, 5.5).
@@ -25,6 +27,7 @@ const TRACE: &str = "infinitehbd:process-failures=3";
 const SEEDS: Range<u64> = 0..100;
 const QUICK_SEEDS: Range<u64> = 0..1;
 const SELECTION_SEEDS: Range<u64> = 1000..1003;
+const BUILD_S: f64 = 1.0;
 /// Models and weights.
 const TASKS: [(&str, f64); 8] = [
     ("gpt3-1.3b", 2.0),
@@ -50,6 +53,22 @@ pub struct InfiniteHbdMetrics {
     pub events_per_s_with_replanning: f64,
     /// Each task by itself.
     pub events_per_s_without_replanning: f64,
+    pub table: TableUse,
+}
+
+/// The table of plans over the replay of the nodes' faults and repairs.
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub struct TableUse {
+    /// Plans that were in the table.
+    pub found: usize,
+    /// Plans that were solved for because the table was being built.
+    pub solved_while_building: usize,
+    /// Plans that were solved for because the table had nothing like that.
+    pub solved_unexpected: usize,
+    /// Means over the tables.
+    pub entries: f64,
+    pub bytes: f64,
+    pub build_ms: f64,
 }
 
 impl Experiment for InfiniteHbd {
@@ -80,6 +99,7 @@ impl Experiment for InfiniteHbd {
             seconds,
             events_per_s_with_replanning: events_per_s("unicron", &scenario)?,
             events_per_s_without_replanning: events_per_s("unicron-alone", &scenario)?,
+            table: table_use(&cluster, &tasks, &reported[0].1),
         };
         let configuration = json!({
             "trace": TRACE,
@@ -130,8 +150,56 @@ fn tasks(cluster: &Cluster) -> anyhow::Result<Vec<SimulatedTask>> {
     Ok(tasks_of(&specs, cluster)?)
 }
 
+/// Drives the core with a table by what happens to nodes. A table is there a second after it was asked
+/// for, which is longer than building it takes.
+fn table_use(cluster: &Cluster, tasks: &[SimulatedTask], trace: &Trace) -> TableUse {
+    let mut core = Core::new(cluster.clone(), Rule::ours(), Config::default(), 0.0).with_table();
+    core.start(0.0, tasks.iter().map(|task| task.task.clone()).collect());
+    let (mut table_use, mut tables) = (TableUse::default(), 0.0);
+    let mut asked_s = f64::NEG_INFINITY;
+    let mut is_asked = true;
+    for event in trace.events() {
+        let now_s = event.at_s();
+        let event = match event {
+            Happening::Failure { failure, is_felt: true } if failure.repair_s.is_some() => {
+                Event::NodeLost { node: failure.node }
+            }
+            Happening::Failure { .. } => continue,
+            Happening::NodeBack { node, .. } => {
+                Event::NodeJoined { node, workers: cluster.gpus_per_node() }
+            }
+        };
+        if is_asked && now_s >= asked_s + BUILD_S {
+            let clock = Instant::now();
+            let table = core.build_table(now_s);
+            table_use.build_ms += clock.elapsed().as_secs_f64() * 1e3;
+            table_use.entries += table.len() as f64;
+            table_use.bytes += table.bytes() as f64;
+            tables += 1.0;
+            core.step(now_s, Event::TableBuilt { epoch: core.epoch(), table });
+            is_asked = false;
+        }
+        for command in core.step(now_s, event) {
+            match command {
+                Command::Reconfigure(Reconfiguration { source, .. }) => match source {
+                    PlanSource::Table => table_use.found += 1,
+                    PlanSource::SolvedWhileBuilding => table_use.solved_while_building += 1,
+                    PlanSource::SolvedUnexpected | PlanSource::Solved => {
+                        table_use.solved_unexpected += 1;
+                    }
+                },
+                Command::BuildTable { .. } => (is_asked, asked_s) = (true, now_s),
+                _ => {}
+            }
+        }
+    }
+    for mean in [&mut table_use.entries, &mut table_use.bytes, &mut table_use.build_ms] {
+        *mean /= f64::max(tables, 1.0);
+    }
+    table_use
+}
+
 fn events_per_s(policy: &str, scenario: &Scenario<'_>) -> anyhow::Result<f64> {
-    use anyhow::Context;
     let setup = managed(policy, Rule::ours()).context("a policy")?;
     let clock = Instant::now();
     let outcome = setup.run(scenario)?;
