@@ -15,7 +15,7 @@ use unicron::model::LanguageModel;
 use unicron::plan::{Rule, Task};
 use unicron::simulate::allocation::{Allocation, Strategy};
 use unicron::simulate::cases::Case;
-use unicron::simulate::policy::{Policy, RULES, managed, rule};
+use unicron::simulate::policy::{Policy, managed};
 use unicron::simulate::rivals::{Detection, Megatron, Options};
 use unicron::simulate::sweep::Column;
 use unicron::simulate::{Choices, Contender, Scenario, SimulatedTask, Sweep};
@@ -153,7 +153,7 @@ impl Experiment for Efficiency {
         let tasks = Case::Five.tasks(&cluster)?;
         let runs = Runs { cluster: &cluster, tasks: &tasks };
         let kinds = [("a", PresetKind::A), ("b", PresetKind::B)];
-        let steps = kinds.len() * (2 + RULES.len()) + SENSITIVITIES;
+        let steps = kinds.len() * (2 + Rule::NAMES.len()) + SENSITIVITIES;
         let bar = progress.bar("efficiency", Some(steps as u64), Unit::Items("parts"));
         let mut metrics = EfficiencyMetrics {
             curves: curves(&cluster)?,
@@ -393,12 +393,12 @@ impl Runs<'_> {
         bar: &Bar,
     ) -> anyhow::Result<Vec<Ablation>> {
         let run = |name: &str| -> anyhow::Result<Vec<(f64, f64)>> {
-            let rule = rule(name).context("a name of the list")?;
+            let rule = Rule::named(name).context("a name of the list")?;
             let setup = managed("unicron", rule).context("a policy")?;
             self.outcomes(traces, |_| Ok(Policy::Managed(&setup)))
         };
         let ours = run("ours")?;
-        RULES
+        Rule::NAMES
             .into_iter()
             .map(|name| {
                 let theirs = run(name)?;

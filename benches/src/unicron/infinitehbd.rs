@@ -13,7 +13,6 @@ use std::ops::Range;
 use std::time::Instant;
 use unicron::cluster::{Cluster, Hardware, TaskSpec};
 use unicron::core::{Command, Config, Core, Event, PlanSource, Reconfiguration};
-use unicron::model::LanguageModel;
 use unicron::plan::Rule;
 use unicron::simulate::cases::tasks_of;
 use unicron::simulate::policy::managed;
@@ -132,21 +131,8 @@ fn traces(seeds: Range<u64>, progress: &Progress) -> anyhow::Result<Vec<(u64, Tr
 }
 
 fn tasks(cluster: &Cluster) -> anyhow::Result<Vec<SimulatedTask>> {
-    let spec = |(index, (model, weight)): (usize, (&str, f64))| {
-        anyhow::Ok(TaskSpec {
-            name: format!("{}-{model}", index + 1),
-            model: Some(LanguageModel::preset(model)?),
-            weight,
-            min_workers: 0,
-            guaranteed_workers: None,
-            current: 0,
-            throughput: None,
-            whole_nodes: false,
-            work_flops: None,
-        })
-    };
-    let specs: Vec<TaskSpec> =
-        TASKS.into_iter().enumerate().map(spec).collect::<anyhow::Result<_>>()?;
+    let spec = |(index, (model, weight))| TaskSpec::preset(index + 1, model, weight);
+    let specs: Vec<TaskSpec> = TASKS.into_iter().enumerate().map(spec).collect::<Result<_, _>>()?;
     Ok(tasks_of(&specs, cluster)?)
 }
 

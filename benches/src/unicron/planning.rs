@@ -15,7 +15,7 @@ use std::hint::black_box;
 use std::path::Path;
 use std::time::Instant;
 use unicron::cluster::ClusterFile;
-use unicron::plan::table::{Class, Expected, Table};
+use unicron::plan::table::{Class, Table};
 use unicron::plan::{Fleet, Rule};
 use unicron::throughput::Constants;
 
@@ -149,7 +149,7 @@ fn row(gpus: usize, tasks: usize) -> anyhow::Result<PlanningRow> {
         Ok(())
     })?;
     let clock = Instant::now();
-    let table = Table::build(&fleet.state(), &Expected::default(), &rule);
+    let table = Table::build(&fleet.state(), &rule);
     let table_s = clock.elapsed().as_secs_f64();
     let state = fleet.state();
     let nodes: Vec<usize> = (0..LOOK_UPS).map(|i| (i * 7919) % fleet.cluster().nodes()).collect();

@@ -1,6 +1,7 @@
 //! What is asked for a task, before anything is planned.
 
 use super::Cluster;
+use crate::Result;
 use crate::model::LanguageModel;
 use crate::throughput::{Constants, Throughput};
 
@@ -29,6 +30,24 @@ pub struct TaskSpec {
 }
 
 impl TaskSpec {
+    /// The so-many-th task, on a preset model, with nothing else asked for it.
+    ///
+    /// # Errors
+    /// If there is no preset of this name.
+    pub fn preset(number: usize, model: &str, weight: f64) -> Result<Self> {
+        Ok(Self {
+            name: format!("{number}-{model}"),
+            model: Some(LanguageModel::preset(model)?),
+            weight,
+            min_workers: 0,
+            guaranteed_workers: None,
+            current: 0,
+            throughput: None,
+            whole_nodes: false,
+            work_flops: None,
+        })
+    }
+
     /// Its throughput on a cluster: as measured, or modelled up to all GPUs there are.
     #[must_use]
     pub fn throughput_on(&self, cluster: &Cluster, constants: &Constants) -> Throughput {

@@ -1,6 +1,6 @@
 //! `unicron plan`
 
-use clap::{Args, ValueEnum};
+use clap::Args;
 use common::command::{BadInput, print, print_json};
 use common::report::{Align, Table};
 use serde_json::{Value, json};
@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::time::Instant;
 use unicron::cluster::ClusterFile;
-use unicron::plan::explain::explain;
+use unicron::plan::explain::{Reason, explain};
 use unicron::plan::placed::Placed;
 use unicron::plan::{Fleet, Rule};
 use unicron::throughput::Constants;
@@ -36,9 +36,9 @@ pub struct Plan {
     /// The cluster and its tasks
     #[arg(value_name = "FILE")]
     file: PathBuf,
-    /// By which rule plans are valued
-    #[arg(long, value_enum, default_value_t = RuleName::Ours)]
-    rule: RuleName,
+    /// By which rule plans are valued: ours, the paper's, or ours without one of its parts
+    #[arg(long, value_name = "RULE", default_value = "ours", value_parser = Rule::NAMES)]
+    rule: String,
     /// Plan, then see what happens: lose-node N, lose-domain NAME
     #[arg(long, num_args = 2, value_names = ["WHAT", "WHICH"])]
     what_if: Vec<String>,
@@ -47,29 +47,11 @@ pub struct Plan {
     json: bool,
 }
 
-/// Rules by name.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(super) enum RuleName {
-    /// Transitions by what they do, hazards by node, floors, hysteresis
-    Ours,
-    /// The paper's rule as it stands
-    Paper,
-}
-
-impl RuleName {
-    pub(super) fn rule(self) -> Rule {
-        match self {
-            Self::Ours => Rule::ours(),
-            Self::Paper => Rule::paper(),
-        }
-    }
-}
-
 impl Plan {
     /// Runs the command.
     pub fn run(self) -> anyhow::Result<()> {
         let file = ClusterFile::read(&self.file)?;
-        let rule = self.rule.rule();
+        let rule = Rule::named(&self.rule).expect("the argument's parser knows the names");
         let lost = self.lost_nodes(&file)?;
         let clock = Instant::now();
         let fleet = Fleet::of(&file, &Constants::default())?;
@@ -132,8 +114,7 @@ struct Report<'a> {
 impl<'a> Report<'a> {
     fn new(fleet: &'a Fleet, rule: &Rule, placed: Placed, planning_ms: f64) -> Self {
         let situation = fleet.situation();
-        let reason = |task| explain(&situation, rule, &placed.plan, task).to_text();
-        let reasons = (0..fleet.tasks().len()).map(reason).collect();
+        let reasons = explain(&situation, rule, &placed.plan).iter().map(Reason::to_text).collect();
         Self { fleet, reasons, placed, planning_ms }
     }
 

@@ -26,7 +26,7 @@ use crate::cluster::Cluster;
 use crate::detect::{Severity, Status};
 use crate::plan::hazard::{Hazards, Prior};
 use crate::plan::placement::Placement;
-use crate::plan::table::{Expected, Table};
+use crate::plan::table::Table;
 use crate::plan::{Assignment, Rule, Task};
 use crate::throughput::Constants;
 use incident::{Incident, Returns};
@@ -39,9 +39,8 @@ pub struct Core {
     rule: Rule,
     cluster: Cluster,
     constants: Constants,
-    /// Healthy workers by node; 0 of a node that is away or isolated.
+    /// Healthy workers by node; 0 of a node that is away, isolated or drained.
     healthy: Vec<usize>,
-    draining: BTreeSet<usize>,
     hazards: Hazards,
     tasks: Vec<Task>,
     /// By task, what the last plan gave it.
@@ -77,7 +76,6 @@ impl Core {
             rule,
             constants: Constants::default(),
             healthy: vec![0; nodes],
-            draining: BTreeSet::new(),
             hazards: Hazards::new(nodes, Prior::default(), now_s),
             tasks: Vec::new(),
             assigned: Vec::new(),
@@ -110,7 +108,7 @@ impl Core {
         &self.placement
     }
 
-    /// Healthy workers by node; 0 of a node that is away or isolated.
+    /// Healthy workers by node; 0 of a node that is away, isolated or drained.
     #[must_use]
     pub fn healthy(&self) -> &[usize] {
         &self.healthy
@@ -141,7 +139,6 @@ impl Core {
 
     fn node_joined(&mut self, now_s: f64, node: usize, workers: usize) -> Vec<Command> {
         let workers = workers.min(self.cluster.gpus_per_node());
-        self.draining.remove(&node);
         match self.healthy.get_mut(node) {
             Some(healthy) if *healthy != workers => {
                 *healthy = workers;
@@ -155,7 +152,6 @@ impl Core {
         if self.healthy.get(node).is_none_or(|&healthy| healthy == 0) {
             return Vec::new();
         }
-        self.draining.insert(node);
         self.replan(now_s, Trigger::NodeDrained, &BTreeSet::from([node]))
     }
 
@@ -291,17 +287,5 @@ impl Core {
             self.table = TableState::Ready(table);
         }
         Vec::new()
-    }
-
-    /// What a table should be ready for.
-    fn expected(&self) -> Expected {
-        let domains = self.cluster.domains().iter();
-        let there = |node: &usize| self.healthy[*node] > 0;
-        Expected {
-            domains: domains
-                .map(|domain| domain.nodes.iter().copied().filter(there).collect())
-                .collect(),
-            drains: Vec::new(),
-        }
     }
 }

@@ -49,7 +49,7 @@ impl Core {
     #[must_use]
     pub fn build_table(&self, now_s: f64) -> Table {
         let hazards = self.hazards_at(now_s);
-        Table::build(&self.state(&hazards), &self.expected(), &self.rule)
+        Table::build(&self.state(&hazards), &self.rule)
     }
 
     fn hazards_at(&self, now_s: f64) -> Vec<f64> {
@@ -154,7 +154,7 @@ impl Core {
             });
             let shape = size.step.and_then(|step| step.shape);
             let present = Present { workers: size.workers, shape, ..Present::default() };
-            *task = task.clone().with_present(present, &self.cluster, &self.constants);
+            task.give(present, &self.cluster, &self.constants);
             if self.has_ended[index] {
                 task.throughput = Default::default();
             }

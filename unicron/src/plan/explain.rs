@@ -2,6 +2,8 @@
 
 use super::rule::Rule;
 use super::solve::{Plan, Situation};
+use super::value::Size;
+use rayon::prelude::*;
 use std::fmt::Write;
 
 /// A task's share, and what the best plan with another one would be.
@@ -28,28 +30,33 @@ pub struct RunnerUp {
     pub loss: f64,
 }
 
-/// The reason for a task's share in a plan that was made for this situation by this rule.
+/// The reason for every task's share in a plan that was made for this situation by this rule. Takes a
+/// solve a task, on all threads.
 #[must_use]
-pub fn explain(situation: &Situation<'_>, rule: &Rule, plan: &Plan, index: usize) -> Reason {
-    let task = &situation.tasks[index];
-    let assignment = &plan.tasks[index];
-    let to = assignment.size.workers;
+pub fn explain(situation: &Situation<'_>, rule: &Rule, plan: &Plan) -> Vec<Reason> {
     let (terms, floors) = (situation.terms(rule), situation.floors(rule));
-    let mut sizes = situation.sizes(&terms, &floors);
-    sizes[index].retain(|size| size.workers != to);
-    let other =
-        (!sizes[index].is_empty()).then(|| situation.solve(&terms, &sizes, &floors)).flatten();
-    let runner_up = other.map(|other| RunnerUp {
-        workers: other.tasks[index].size.workers,
-        loss: (plan.objective - other.objective) / plan.objective.abs().max(f64::MIN_POSITIVE),
-    });
-    Reason {
-        from: task.present.workers,
-        to,
-        stopped_s: assignment.size.interruption.stopped_s,
-        waf_gained: assignment.waf - task.waf(task.former_flops()),
-        runner_up,
-    }
+    let sizes = situation.sizes(&terms, &floors);
+    let reason = |index: usize| {
+        let (task, assignment) = (&situation.tasks[index], &plan.tasks[index]);
+        let to = assignment.size.workers;
+        let others: Vec<Size> =
+            sizes[index].iter().filter(|size| size.workers != to).copied().collect();
+        let mut choices: Vec<&[Size]> = sizes.iter().map(Vec::as_slice).collect();
+        choices[index] = &others;
+        let other = situation.solve(&terms, &choices, &floors);
+        let runner_up = other.map(|other| RunnerUp {
+            workers: other.tasks[index].size.workers,
+            loss: (plan.objective - other.objective) / plan.objective.abs().max(f64::MIN_POSITIVE),
+        });
+        Reason {
+            from: task.present.workers,
+            to,
+            stopped_s: assignment.size.interruption.stopped_s,
+            waf_gained: assignment.waf - task.waf(task.former_flops()),
+            runner_up,
+        }
+    };
+    (0..plan.tasks.len()).into_par_iter().map(reason).collect()
 }
 
 impl Reason {

@@ -6,13 +6,12 @@ use super::placement::{Demand, Placement, place};
 use super::rule::{Rule, usual_hazard};
 use super::solve::Situation;
 use super::table::{Class, State};
-use super::task::{Present, Task};
-use crate::cluster::{Cluster, ClusterFile, TaskSpec};
+use super::task::{Present, Task, throughputs};
+use crate::cluster::{Cluster, ClusterFile};
 use crate::throughput::{Constants, Throughput};
 use crate::{Error, Result};
 use rayon::prelude::*;
-use std::collections::{BTreeSet, HashMap};
-use std::sync::Arc;
+use std::collections::BTreeSet;
 
 /// A cluster whose nodes are all there, its tasks and where they are.
 #[derive(Debug, Clone)]
@@ -33,7 +32,7 @@ impl Fleet {
     /// has the task and what would make it feasible.
     pub fn of(file: &ClusterFile, constants: &Constants) -> Result<Self> {
         let cluster = file.cluster.clone();
-        let throughputs = throughputs(file, constants);
+        let throughputs = throughputs(&file.tasks, &cluster, constants);
         let tasks: Vec<Task> = file
             .tasks
             .par_iter()
@@ -96,16 +95,12 @@ impl Fleet {
     /// As it is once a plan is carried out.
     #[must_use]
     pub fn after(mut self, placed: &Placed) -> Self {
-        let assignments = &placed.plan.tasks;
-        let changed = |task: Task, index: usize| {
-            let size = assignments[index].size;
+        for (task, assignment) in self.tasks.iter_mut().zip(&placed.plan.tasks) {
+            let size = assignment.size;
             let shape = size.step.and_then(|step| step.shape);
             let present = Present { workers: size.workers, shape, ..Present::default() };
-            task.with_present(present, &self.cluster, &self.constants)
-        };
-        let tasks = std::mem::take(&mut self.tasks);
-        self.tasks =
-            tasks.into_iter().enumerate().map(|(index, task)| changed(task, index)).collect();
+            task.give(present, &self.cluster, &self.constants);
+        }
         self.placement = placed.placement.clone();
         self
     }
@@ -198,36 +193,11 @@ impl Fleet {
 /// Up to which size a cluster is looked for that would hold a model.
 const MOST_GPUS: usize = 16_384;
 
-/// Of every task; the same model is worked out once.
-fn throughputs(file: &ClusterFile, constants: &Constants) -> Vec<Arc<Throughput>> {
-    let mut distinct: Vec<&TaskSpec> = Vec::new();
-    let mut by_model = HashMap::new();
-    let which: Vec<usize> = file
-        .tasks
-        .iter()
-        .map(|spec| {
-            let new = distinct.len();
-            let index = match (&spec.throughput, &spec.model) {
-                (None, Some(model)) => *by_model.entry(model.sizes()).or_insert(new),
-                _ => new,
-            };
-            if index == new {
-                distinct.push(spec);
-            }
-            index
-        })
-        .collect();
-    let tables: Vec<Arc<Throughput>> = distinct
-        .into_par_iter()
-        .map(|spec| Arc::new(spec.throughput_on(&file.cluster, constants)))
-        .collect();
-    which.into_iter().map(|index| Arc::clone(&tables[index])).collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use std::path::Path;
+    use std::sync::Arc;
 
     fn fleet(nodes: usize, tasks: &str) -> Result<Fleet> {
         let text = format!("[cluster]\nnodes = {nodes}\ngpus_per_node = 8\n{tasks}");

@@ -104,8 +104,53 @@ impl Rule {
     }
 }
 
+impl Rule {
+    /// Rules by name: ours, the paper's, and ours with one part as in the paper's.
+    pub const NAMES: [&str; 7] = [
+        "ours",
+        "paper",
+        "without-transition-times",
+        "without-standstill",
+        "without-hazards",
+        "without-floors",
+        "without-hysteresis",
+    ];
+
+    /// The rule of a name of [`Rule::NAMES`].
+    #[must_use]
+    pub fn named(name: &str) -> Option<Self> {
+        let (ours, paper) = (Self::ours(), Self::paper());
+        Some(match name {
+            "ours" => ours,
+            "paper" => paper,
+            "without-transition-times" => Self { transition: paper.transition, ..ours },
+            "without-standstill" => Self { charge: paper.charge, ..ours },
+            "without-hazards" => Self { horizon: paper.horizon, ..ours },
+            "without-floors" => Self { has_floors: false, ..ours },
+            "without-hysteresis" => Self { hysteresis: 0.0, ..ours },
+            _ => return None,
+        })
+    }
+}
+
 /// Failures a second of a node of which nothing is known.
 #[must_use]
 pub fn usual_hazard() -> f64 {
     FAILURES_PER_NODE_S
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_name_is_known_and_every_ablation_is_another_rule() {
+        for (index, name) in Rule::NAMES.iter().enumerate() {
+            let this = Rule::named(name).unwrap();
+            for other in &Rule::NAMES[..index] {
+                assert_ne!(this, Rule::named(other).unwrap(), "{name} is {other}");
+            }
+        }
+        assert!(Rule::named("theirs").is_none());
+    }
 }

@@ -3,8 +3,8 @@
 //!
 //! A plan depends on an event by little: which tasks lose how many workers, how many workers are left, how
 //! likely the rest is to fail. Nodes with the same answers are one class with one entry. So a table covers
-//! the loss of every node, of every declared failure domain, every planned drain, a node that joins, and
-//! every task that finishes, with far fewer plans than there are nodes. Anything else, such as two nodes of
+//! the loss or the drain of every node and of every declared failure domain, a node that joins, and every
+//! task that finishes, with far fewer plans than there are nodes. Anything else, such as two nodes of
 //! different racks within one rebuild, isn't in it; then a full solve is made, and said.
 //!
 //! A task that arrives changes all sizes at once and is always solved for; that takes as long as one entry.
@@ -157,15 +157,6 @@ impl Common {
     }
 }
 
-/// What may happen that a table is asked to be ready for.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Expected {
-    /// Declared failure domains.
-    pub domains: Vec<BTreeSet<usize>>,
-    /// Planned drains.
-    pub drains: Vec<BTreeSet<usize>>,
-}
-
 /// A plan of the table: who gets something else than now.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Entry {
@@ -186,7 +177,7 @@ pub struct Table {
 impl Table {
     /// Makes the plans of everything that is expected of a state, on all threads.
     #[must_use]
-    pub fn build(state: &State<'_>, expected: &Expected, rule: &Rule) -> Self {
+    pub fn build(state: &State<'_>, rule: &Rule) -> Self {
         let there = |&node: &usize| state.nodes.healthy[node] > 0;
         let nodes = 0..state.nodes.healthy.len();
         let mut classes: BTreeSet<Class> = nodes
@@ -195,8 +186,9 @@ impl Table {
             .map(|node| state.without(&BTreeSet::from([node])))
             .collect();
         classes.extend(nodes.filter(|node| !there(node)).map(|node| state.with_node(node)));
-        let together = expected.domains.iter().chain(&expected.drains);
-        classes.extend(together.map(|nodes| state.without(nodes)));
+        let domains = state.cluster.domains().iter();
+        classes
+            .extend(domains.map(|domain| state.without(&domain.nodes.iter().copied().collect())));
         classes.extend((0..state.tasks.len()).map(|task| state.with_finished(task)));
         let classes: Vec<Class> = classes.into_iter().collect();
         // The paper's horizon depends on the workers, so that nothing is common to two losses.
@@ -278,7 +270,7 @@ mod tests {
             let nodes = Nodes { placement, healthy, hazards };
             let state = State::new(&tasks, nodes, &cluster);
             for rule in [Rule::paper(), Rule::ours()] {
-                let table = Table::build(&state, &Expected::default(), &rule);
+                let table = Table::build(&state, &rule);
                 for (class, entry) in &table.entries {
                     let plan = state.solve(class, &rule);
                     prop_assert_eq!((plan.objective, plan.total_waf), (entry.objective, entry.total_waf));

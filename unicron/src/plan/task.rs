@@ -4,6 +4,8 @@ use crate::cluster::{Cluster, TaskSpec};
 use crate::model::LanguageModel;
 use crate::throughput::{Constants, Shape, Software, Step, Throughput, Workload};
 use crate::transition::duration::Training;
+use rayon::prelude::*;
+use std::collections::HashMap;
 use std::sync::Arc;
 
 /// A task that wants workers.
@@ -86,7 +88,7 @@ impl Task {
         constants: &Constants,
     ) -> Self {
         let present = Present::of(spec.current, &throughput);
-        let task = Self {
+        let mut task = Self {
             name: spec.name.clone(),
             throughput,
             weight: spec.weight,
@@ -96,13 +98,13 @@ impl Task {
             model: spec.model.clone().map(Arc::new),
             present: Present::default(),
         };
-        task.with_present(present, cluster, constants)
+        task.give(present, cluster, constants);
+        task
     }
 
-    /// With other workers, and the sizes that their arrangement has for other numbers of replicas.
-    #[must_use]
-    pub fn with_present(self, present: Present, cluster: &Cluster, constants: &Constants) -> Self {
-        let present = match &self.model {
+    /// Gives it other workers, with the sizes that their arrangement has for other numbers of replicas.
+    pub fn give(&mut self, present: Present, cluster: &Cluster, constants: &Constants) {
+        self.present = match &self.model {
             Some(model) if present.workers > 0 && present.replicas.is_empty() => {
                 let workload = Workload {
                     model,
@@ -115,7 +117,6 @@ impl Task {
             }
             _ => present,
         };
-        Self { present, ..self }
     }
 
     /// What a change of its workers has to move and to repeat.
@@ -172,4 +173,33 @@ impl Task {
 /// Whether two shapes differ in replicas alone.
 fn is_alike(left: &Shape, right: &Shape) -> bool {
     Shape { data: right.data, ..*left } == *right
+}
+
+/// The throughput of every task; that of the same model is worked out once.
+pub(crate) fn throughputs(
+    tasks: &[TaskSpec],
+    cluster: &Cluster,
+    constants: &Constants,
+) -> Vec<Arc<Throughput>> {
+    let mut distinct: Vec<&TaskSpec> = Vec::new();
+    let mut by_model = HashMap::new();
+    let which: Vec<usize> = tasks
+        .iter()
+        .map(|spec| {
+            let new = distinct.len();
+            let index = match (&spec.throughput, &spec.model) {
+                (None, Some(model)) => *by_model.entry(model.sizes()).or_insert(new),
+                _ => new,
+            };
+            if index == new {
+                distinct.push(spec);
+            }
+            index
+        })
+        .collect();
+    let tables: Vec<Arc<Throughput>> = distinct
+        .into_par_iter()
+        .map(|spec| Arc::new(spec.throughput_on(cluster, constants)))
+        .collect();
+    which.into_iter().map(|index| Arc::clone(&tables[index])).collect()
 }

@@ -3,14 +3,12 @@
 
 use super::scenario::SimulatedTask;
 use crate::cluster::{Cluster, TaskSpec};
-use crate::model::LanguageModel;
 use crate::plan::Task;
-use crate::throughput::{Constants, Throughput};
+use crate::plan::task::throughputs;
+use crate::throughput::Constants;
 use crate::{Error, Result};
-use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr;
-use std::sync::Arc;
 
 /// One of the five.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -55,20 +53,12 @@ impl Case {
     /// # Errors
     /// None: all models are presets.
     pub fn tasks(self, cluster: &Cluster) -> Result<Vec<SimulatedTask>> {
-        let mut specs = Vec::new();
-        for (index, (model, weight)) in self.models().into_iter().enumerate() {
-            specs.push(TaskSpec {
-                name: format!("{}-{model}", index + 1),
-                model: Some(LanguageModel::preset(model)?),
-                weight,
-                min_workers: 0,
-                guaranteed_workers: None,
-                current: 0,
-                throughput: None,
-                whole_nodes: false,
-                work_flops: None,
-            });
-        }
+        let specs: Vec<TaskSpec> = self
+            .models()
+            .into_iter()
+            .enumerate()
+            .map(|(index, (model, weight))| TaskSpec::preset(index + 1, model, weight))
+            .collect::<Result<_>>()?;
         tasks_of(&specs, cluster)
     }
 }
@@ -79,17 +69,8 @@ impl Case {
 /// If a task can't run on the whole cluster.
 pub fn tasks_of(specs: &[TaskSpec], cluster: &Cluster) -> Result<Vec<SimulatedTask>> {
     let constants = Constants::default();
-    let mut known: BTreeMap<String, Arc<Throughput>> = BTreeMap::new();
     let mut tasks = Vec::with_capacity(specs.len());
-    for spec in specs {
-        let model = spec.model.as_ref().filter(|_| spec.throughput.is_none());
-        let throughput = match model {
-            Some(model) => known
-                .entry(format!("{:?}", model.sizes()))
-                .or_insert_with(|| Arc::new(spec.throughput_on(cluster, &constants)))
-                .clone(),
-            None => Arc::new(spec.throughput_on(cluster, &constants)),
-        };
+    for (spec, throughput) in specs.iter().zip(throughputs(specs, cluster, &constants)) {
         let work_flops = spec.work_flops;
         let spec = TaskSpec { current: 0, ..spec.clone() };
         let task = Task::of(&spec, throughput, cluster, &constants);
@@ -125,6 +106,7 @@ impl FromStr for Case {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::sync::Arc;
 
     #[test]
     fn the_cases_are_those_of_the_notes() {

@@ -9,7 +9,7 @@ use super::scenario::Scenario;
 use super::standalone::run_rival;
 use crate::Result;
 use crate::plan::Rule;
-use crate::plan::rule::{Search, TransitionTime};
+use crate::plan::rule::Search;
 
 /// A policy that a scenario can happen to.
 #[derive(Clone, Copy)]
@@ -62,49 +62,15 @@ pub fn managed(name: &str, rule: Rule) -> Option<Setup> {
     }
 }
 
-/// Rules by name: the paper's, ours, and ours with one part as in the paper's.
-pub const RULES: [&str; 7] = [
-    "ours",
-    "paper",
-    "without-transition-times",
-    "without-standstill",
-    "without-hazards",
-    "without-floors",
-    "without-hysteresis",
-];
-
-/// The rule of a name of [`RULES`].
-#[must_use]
-pub fn rule(name: &str) -> Option<Rule> {
-    let (ours, paper) = (Rule::ours(), Rule::paper());
-    let transition: TransitionTime = paper.transition;
-    Some(match name {
-        "ours" => ours,
-        "paper" => paper,
-        "without-transition-times" => Rule { transition, ..ours },
-        "without-standstill" => Rule { charge: paper.charge, ..ours },
-        "without-hazards" => Rule { horizon: paper.horizon, ..ours },
-        "without-floors" => Rule { has_floors: false, ..ours },
-        "without-hysteresis" => Rule { hysteresis: 0.0, ..ours },
-        _ => return None,
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn every_name_is_known_and_every_ablation_is_another_rule() {
+    fn every_name_is_known() {
         for name in MANAGED {
             assert!(managed(name, Rule::ours()).is_some(), "{name}");
         }
-        for (index, name) in RULES.iter().enumerate() {
-            let this = rule(name).unwrap();
-            for other in &RULES[..index] {
-                assert_ne!(this, rule(other).unwrap(), "{name} is {other}");
-            }
-        }
-        assert!(managed("megatron", Rule::ours()).is_none() && rule("theirs").is_none());
+        assert!(managed("megatron", Rule::ours()).is_none());
     }
 }

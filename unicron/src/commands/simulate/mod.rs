@@ -10,10 +10,10 @@ use report::{Report, TraceReport};
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 use unicron::cluster::{Cluster, ClusterFile, Hardware};
+use unicron::plan::Rule;
 use unicron::simulate::allocation::Strategy;
 use unicron::simulate::cases::{Case, tasks_of};
 use unicron::simulate::plot::{plot, stack};
-use unicron::simulate::policy::{RULES, rule};
 use unicron::simulate::rivals::{Detection, Steady};
 use unicron::simulate::{Choices, Contender, Scenario, SimulatedTask, Sweep};
 use unicron::trace::{Source, Trace};
@@ -60,7 +60,7 @@ pub struct Simulate {
     )]
     seeds: u64,
     /// By which rule Unicron plans: ours, the paper's, or ours without one of its parts
-    #[arg(long, value_name = "RULE", default_value = "ours", value_parser = RULES)]
+    #[arg(long, value_name = "RULE", default_value = "ours", value_parser = Rule::NAMES)]
     rule: String,
     /// How others notice failures: PyTorch's real defaults, or the paper's 30 minutes and restarts
     #[arg(long, value_enum, default_value_t = DetectionName::Torchrun)]
@@ -141,7 +141,7 @@ impl Simulate {
 
     fn choices(&self) -> Choices {
         Choices {
-            rule: rule(&self.rule).expect("the argument's parser knows the names"),
+            rule: Rule::named(&self.rule).expect("the argument's parser knows the names"),
             steady: match self.throughput {
                 ThroughputName::Published => vec![Steady::Published],
                 ThroughputName::Megatron => vec![Steady::Megatron],
