@@ -9,12 +9,14 @@
 
 use std::env;
 use std::path::PathBuf;
+use std::process::{Command, Output};
 
 use crate::assets::{Kind, find};
 use crate::command;
 use crate::device::{Gpu, GpuProbe};
 use crate::progress::Progress;
 use crate::tensor::nmse;
+use serde_json::Value;
 
 /// The file or folder `relative` of the data folder: `$RESEARCH_DATA`, or `../shared/data` beside
 /// the workspace. `None`, with a printed line, where it is missing.
@@ -108,6 +110,54 @@ fn skip(gate: &str, why: &str) {
 fn skip_unless(required: bool, gate: &str, why: &str) {
     assert!(!required, "{gate}=1, but {why}");
     println!("skipped: {why}");
+}
+
+/// A binary under test, as a user or a script meets it: `Program(env!("CARGO_BIN_EXE_name"))`.
+#[derive(Debug, Clone, Copy)]
+pub struct Program(pub &'static str);
+
+impl Program {
+    /// Runs it.
+    ///
+    /// # Panics
+    /// If it can't be started.
+    #[must_use]
+    pub fn run(self, arguments: &[&str]) -> Output {
+        let output = Command::new(self.0).args(arguments).output();
+        output.unwrap_or_else(|error| panic!("{}: {error}", self.0))
+    }
+
+    /// What it prints where it works.
+    ///
+    /// # Panics
+    /// If it fails, or prints what isn't text.
+    pub fn stdout(self, arguments: &[&str]) -> String {
+        let output = self.run(arguments);
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{arguments:?}: {stderr}");
+        String::from_utf8(output.stdout).expect("a command prints text")
+    }
+
+    /// The one JSON object that it prints.
+    ///
+    /// # Panics
+    /// If it fails, or prints something else.
+    #[must_use]
+    pub fn json(self, arguments: &[&str]) -> Value {
+        serde_json::from_str(&self.stdout(arguments)).expect("stdout is one JSON object")
+    }
+
+    /// It fails with this exit code, says this on stderr and nothing on stdout.
+    ///
+    /// # Panics
+    /// If it does otherwise.
+    pub fn fails(self, arguments: &[&str], code: i32, expected: &str) {
+        let output = self.run(arguments);
+        let stderr = String::from_utf8(output.stderr).expect("a command says text");
+        assert_eq!(output.status.code(), Some(code), "{arguments:?}: {stderr}");
+        assert!(stderr.contains(expected), "{arguments:?}: {stderr}");
+        assert!(output.stdout.is_empty(), "{arguments:?}");
+    }
 }
 
 #[cfg(test)]

@@ -1,20 +1,14 @@
 //! Integration tests of the suite: its binary, run as people and CI run it.
 #![allow(clippy::unwrap_used)]
 
+use common::testing::Program;
 use serde_json::Value;
-use std::process::Command;
 
-/// Runs the suite and returns what it prints.
-fn reproduce(arguments: &[&str]) -> String {
-    let output = Command::new(env!("CARGO_BIN_EXE_benches")).args(arguments).output().unwrap();
-    let stderr = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{arguments:?}: {stderr}");
-    String::from_utf8(output.stdout).unwrap()
-}
+const SUITE: Program = Program(env!("CARGO_BIN_EXE_benches"));
 
 #[test]
 fn documentation_is_what_the_records_say() {
-    reproduce(&["docs", "--check"]);
+    SUITE.stdout(&["docs", "--check"]);
 }
 
 #[test]
@@ -23,7 +17,7 @@ fn the_quick_form_runs_every_system() {
     let report = folder.path().join("report.json");
     let records = folder.path().join("records");
     let path = |path: &std::path::Path| path.to_str().unwrap().to_owned();
-    let table = reproduce(&["--json", &path(&report), "--records", &path(&records)]);
+    let table = SUITE.stdout(&["--json", &path(&report), "--records", &path(&records)]);
     let report: Value = serde_json::from_slice(&std::fs::read(report).unwrap()).unwrap();
     for claim in report["claims"].as_array().unwrap() {
         let system = claim["system"].as_str().unwrap();

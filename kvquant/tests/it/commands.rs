@@ -1,37 +1,13 @@
 //! The command line, as a user or a script meets it.
 
-use common::testing::shared_data;
-use serde_json::Value;
-use std::process::{Command, Output};
+use common::testing::{Program, shared_data};
 
-fn kvquant(arguments: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_kvquant")).args(arguments).output().unwrap()
-}
-
-fn stdout(arguments: &[&str]) -> String {
-    let output = kvquant(arguments);
-    let stderr = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{arguments:?}: {stderr}");
-    String::from_utf8(output.stdout).unwrap()
-}
-
-fn json(arguments: &[&str]) -> Value {
-    serde_json::from_str(&stdout(arguments)).unwrap()
-}
-
-/// Fails with this exit code, says this on stderr and nothing on stdout.
-fn fails(arguments: &[&str], code: i32, expected: &str) {
-    let output = kvquant(arguments);
-    let stderr = String::from_utf8(output.stderr).unwrap();
-    assert_eq!(output.status.code(), Some(code), "{arguments:?}: {stderr}");
-    assert!(stderr.contains(expected), "{arguments:?}: {stderr}");
-    assert!(output.stdout.is_empty(), "{arguments:?}");
-}
+const KVQUANT: Program = Program(env!("CARGO_BIN_EXE_kvquant"));
 
 #[test]
 fn memory_of_the_paper() {
     insta::assert_snapshot!(
-        stdout(&[
+        KVQUANT.stdout(&[
             "memory", "--model", "llama-2-7b", "--kv", "asymkv-16/0", "--window", "0", "--context",
             "8192", "--batch", "48", "--against", "kivi-2", "--budget", "80GiB",
         ]),
@@ -52,7 +28,7 @@ fn memory_of_the_paper() {
 
 #[test]
 fn memory_as_json() {
-    let memory = json(&[
+    let memory = KVQUANT.json(&[
         "memory",
         "--model",
         "llama-2-13b",
@@ -73,9 +49,9 @@ fn memory_as_json() {
 
 #[test]
 fn devices_name_the_processor() {
-    let devices = json(&["devices", "--json"]);
+    let devices = KVQUANT.json(&["devices", "--json"]);
     assert!(devices["cpu"]["logical_cores"].as_u64().unwrap() > 0, "{devices}");
-    assert!(stdout(&["devices"]).contains("processor"));
+    assert!(KVQUANT.stdout(&["devices"]).contains("processor"));
 }
 
 #[test]
@@ -83,7 +59,7 @@ fn generating_and_scoring_with_a_real_model() {
     let Some(model) = shared_data("models/stories260k-f32.gguf") else { return };
     let Some(text) = shared_data("text/tinyshakespeare/input.txt") else { return };
     let (model, text) = (model.to_str().unwrap(), text.to_str().unwrap());
-    let generated = json(&[
+    let generated = KVQUANT.json(&[
         "generate",
         "--model",
         model,
@@ -100,7 +76,7 @@ fn generating_and_scoring_with_a_real_model() {
     assert_eq!(generated["generated_tokens"], 40);
 
     let score = |plan: &str| {
-        let score = json(&[
+        let score = KVQUANT.json(&[
             "perplexity",
             "--model",
             model,
@@ -131,20 +107,32 @@ fn generating_and_scoring_with_a_real_model() {
 
 #[test]
 fn bad_input_says_what_and_where() {
-    fails(&["perplexity", "--kv", "asymkv-4/x-16/0"], 2, "           ^ expected 1, 2, 4 or 8 bits");
-    fails(&["perplexity", "--kv", "missing.toml"], 2, "missing.toml");
-    fails(&["perplexity"], 2, "--kv <PLAN>");
-    fails(&["memory", "--kv", "asymkv-40/0"], 2, "the model has 30 layers");
-    fails(&["memory", "--kv", "kivi-2", "--model", "gpt-5"], 2, "published shapes are llama-2-7b");
-    fails(&["memory", "--kv", "kivi-2", "--budget", "lots"], 2, "write 8GiB");
-    fails(
+    KVQUANT.fails(
+        &["perplexity", "--kv", "asymkv-4/x-16/0"],
+        2,
+        "           ^ expected 1, 2, 4 or 8 bits",
+    );
+    KVQUANT.fails(&["perplexity", "--kv", "missing.toml"], 2, "missing.toml");
+    KVQUANT.fails(&["perplexity"], 2, "--kv <PLAN>");
+    KVQUANT.fails(&["memory", "--kv", "asymkv-40/0"], 2, "the model has 30 layers");
+    KVQUANT.fails(
+        &["memory", "--kv", "kivi-2", "--model", "gpt-5"],
+        2,
+        "published shapes are llama-2-7b",
+    );
+    KVQUANT.fails(&["memory", "--kv", "kivi-2", "--budget", "lots"], 2, "write 8GiB");
+    KVQUANT.fails(
         &["memory", "--kv", "f16", "--context", "4294967295", "--batch", "4294967295"],
         2,
         "beyond 2^64 bytes",
     );
     let text = env!("CARGO_MANIFEST_DIR").to_owned() + "/Cargo.toml";
-    fails(&["generate", "--kv", "f16", "--prompt", "x", "--model", &text], 2, "Cargo.toml: magic");
-    fails(&["nonsense"], 2, "nonsense");
+    KVQUANT.fails(
+        &["generate", "--kv", "f16", "--prompt", "x", "--model", &text],
+        2,
+        "Cargo.toml: magic",
+    );
+    KVQUANT.fails(&["nonsense"], 2, "nonsense");
 }
 
 #[test]
@@ -154,7 +142,11 @@ fn a_text_that_is_too_short_or_missing_is_named() {
     let short = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(short.path(), "Once upon a time").unwrap();
     let score = |text: &str, expected| {
-        fails(&["perplexity", "--model", model, "--kv", "f16", "--text", text], 2, expected);
+        KVQUANT.fails(
+            &["perplexity", "--model", model, "--kv", "f16", "--text", text],
+            2,
+            expected,
+        );
     };
     score(short.path().to_str().unwrap(), "the text has 4 tokens, but a window takes 1024");
     score("missing.txt", "the text missing.txt can't be read");
@@ -163,7 +155,7 @@ fn a_text_that_is_too_short_or_missing_is_named() {
 #[test]
 fn every_command_has_help_with_an_example() {
     for command in ["devices", "generate", "perplexity", "memory"] {
-        let help = stdout(&[command, "--help"]);
+        let help = KVQUANT.stdout(&[command, "--help"]);
         assert!(help.contains(&format!("\n  kvquant {command}")), "{help}");
     }
 }

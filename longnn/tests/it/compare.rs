@@ -1,6 +1,6 @@
 //! `longnn compare`: tables that go on where they were interrupted.
 
-use super::commands::{fails, json, longnn, stdout};
+use super::commands::LONGNN;
 use serde_json::Value;
 use std::path::Path;
 
@@ -13,7 +13,7 @@ fn arguments<'a>(folder: &'a Path, models: &'a str, seeds: &'a str) -> Vec<&'a s
 }
 
 fn compare(folder: &Path, models: &str, seeds: &str) -> Value {
-    json(&[&arguments(folder, models, seeds)[..], &["--json"]].concat())
+    LONGNN.json(&[&arguments(folder, models, seeds)[..], &["--json"]].concat())
 }
 
 fn trained(comparison: &Value) -> Vec<u64> {
@@ -62,7 +62,7 @@ fn rows_have_their_stable_keys_and_lon_is_paired() {
         "{paired:?}"
     );
 
-    let table = stdout(&arguments(folder.path(), "lon,mlp,gcn", "3"));
+    let table = LONGNN.stdout(&arguments(folder.path(), "lon,mlp,gcn", "3"));
     assert!(table.starts_with("graph ") && table.contains("best baseline"), "{table}");
 }
 
@@ -72,7 +72,7 @@ fn a_graph_that_is_not_to_be_had_is_a_row_that_says_why() {
     let output = folder.path().to_str().unwrap();
     let rest = ["--models", "mlp", "--seeds", "1", "--epochs", "2", "--output", output, "--json"];
     let both = ["compare", "--datasets", "no/such.npz,csbm:n=60,f=8"];
-    let rows = json(&[&both[..], &rest].concat());
+    let rows = LONGNN.json(&[&both[..], &rest].concat());
     let absent = &rows["rows"][0];
     assert_eq!((&absent["dataset"], &absent["model"]), (&"no/such.npz".into(), &"mlp".into()));
     assert!(absent["problem"].as_str().unwrap().contains("No such file"), "{absent}");
@@ -80,15 +80,15 @@ fn a_graph_that_is_not_to_be_had_is_a_row_that_says_why() {
     assert_eq!(rows["rows"][1]["seeds"], 1);
 
     // Alone, it is a failure, but the row is told all the same.
-    let alone = longnn(&[&["compare", "--datasets", "no/such.npz"][..], &rest].concat());
+    let alone = LONGNN.run(&[&["compare", "--datasets", "no/such.npz"][..], &rest].concat());
     assert_eq!(alone.status.code(), Some(1));
     assert_eq!(serde_json::from_slice::<Value>(&alone.stdout).unwrap()["rows"][0], *absent);
 }
 
 #[test]
 fn a_wrong_name_is_told_before_anything_is_trained() {
-    fails(&["compare", "--datasets", "texas,croa"], 2, "unknown graph \"croa\"");
-    fails(&["compare", "--models", "lon,long"], 2, "\"long\" is none of lon");
-    fails(&["compare", "--seeds", "0"], 2, "0 is not in 1..=10000");
-    fails(&["compare", "--settings", "no/such.toml"], 2, "no/such.toml");
+    LONGNN.fails(&["compare", "--datasets", "texas,croa"], 2, "unknown graph \"croa\"");
+    LONGNN.fails(&["compare", "--models", "lon,long"], 2, "\"long\" is none of lon");
+    LONGNN.fails(&["compare", "--seeds", "0"], 2, "0 is not in 1..=10000");
+    LONGNN.fails(&["compare", "--settings", "no/such.toml"], 2, "no/such.toml");
 }

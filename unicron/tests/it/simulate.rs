@@ -1,12 +1,12 @@
 //! `unicron simulate`
 
-use super::{fails, json, stdout};
+use super::UNICRON;
 use common::testing::shared_data;
 use serde_json::Value;
 
 fn policies(arguments: &[&str]) -> Vec<Value> {
     let all = [&["simulate", "--json"], arguments].concat();
-    json(&all)["policies"].as_array().unwrap().clone()
+    UNICRON.json(&all)["policies"].as_array().unwrap().clone()
 }
 
 fn number(value: &Value) -> f64 {
@@ -69,7 +69,7 @@ fn people_get_a_table_for_each_trace_and_a_picture() {
     let svg = folder.path().join("waf.svg");
     let svg = svg.to_str().unwrap();
     let policies = ["--policy", "unicron,megatron,clairvoyant", "--plot", svg];
-    let text = stdout(&[&["simulate", "--trace", "a,b"], &policies[..]].concat());
+    let text = UNICRON.stdout(&[&["simulate", "--trace", "a,b"], &policies[..]].concat());
     for part in
         ["a: 16 nodes of 8 GPUs, 56.0 days, 10 failures of nodes and 33 others", "26 failures"]
     {
@@ -123,6 +123,6 @@ fn what_makes_no_sense_is_told() {
         (run(&["--rule", "theirs"]), "invalid value 'theirs'"),
         (run(&["--trace", "llama3:nodes=1,gpus-per-node=1"]), "can't be placed"),
     ] {
-        fails(&arguments, 2, expected);
+        UNICRON.fails(&arguments, 2, expected);
     }
 }
