@@ -107,6 +107,8 @@ impl Plan {
 struct Report<'a> {
     fleet: &'a Fleet,
     reasons: Vec<String>,
+    /// Nodes by task.
+    nodes: Vec<Vec<usize>>,
     placed: Placed,
     planning_ms: f64,
 }
@@ -115,17 +117,15 @@ impl<'a> Report<'a> {
     fn new(fleet: &'a Fleet, rule: &Rule, placed: Placed, planning_ms: f64) -> Self {
         let situation = fleet.situation();
         let reasons = explain(&situation, rule, &placed.plan).iter().map(Reason::to_text).collect();
-        Self { fleet, reasons, placed, planning_ms }
+        let by_task = placed.placement.by_task(fleet.tasks().len()).into_iter();
+        let nodes =
+            by_task.map(|nodes| nodes.into_iter().map(|(node, _)| node).collect()).collect();
+        Self { fleet, reasons, nodes, placed, planning_ms }
     }
 
     fn parallel(&self, task: usize) -> String {
         let shape = self.placed.plan.tasks[task].size.step.and_then(|step| step.shape);
         shape.map_or(String::new(), |shape| shape.to_string())
-    }
-
-    fn nodes(&self, task: usize) -> Vec<usize> {
-        let placement = &self.placed.placement;
-        (0..placement.nodes.len()).filter(|&node| placement.on(node, task) > 0).collect()
     }
 
     fn json(&self) -> Value {
@@ -143,7 +143,7 @@ impl<'a> Report<'a> {
                     "parallel": self.parallel(index),
                     "reason": self.reasons[index],
                     "from": task.present.workers,
-                    "nodes": self.nodes(index),
+                    "nodes": self.nodes[index],
                     "overlapped_s": assignment.size.interruption.overlapped_s,
                     "stopped_s": assignment.size.interruption.stopped_s,
                     "floor_is_dropped": assignment.floor_is_dropped,
@@ -179,7 +179,7 @@ impl<'a> Report<'a> {
             table.row([
                 task.name.clone(),
                 assignment.size.workers.to_string(),
-                self.nodes(index).len().to_string(),
+                self.nodes[index].len().to_string(),
                 format!("{:.2}", assignment.size.flops() / 1e15),
                 format!("{:.2}", assignment.waf / 1e15),
                 self.parallel(index),

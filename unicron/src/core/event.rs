@@ -142,8 +142,22 @@ pub struct Change {
     pub size: Size,
     /// Workers by node.
     pub nodes: Vec<(usize, usize)>,
+    /// Of the workers of before, how many are on nodes that are gone.
+    pub failed: usize,
+    /// Of the new workers, how many are on nodes where the task had fewer.
+    pub moved: usize,
     /// FLOP/s while newcomers get ready.
     pub meanwhile_flops: f64,
+}
+
+impl Change {
+    /// Workers whose part of the state has to come from elsewhere though the task had it: those that have
+    /// failed, or those that go elsewhere while the size stays.
+    #[must_use]
+    pub fn replaced(&self, from: usize) -> usize {
+        let stays = self.failed == 0 && self.size.workers == from;
+        if stays { self.moved } else { self.failed }
+    }
 }
 
 /// What makes a new plan necessary (section 4 of the paper).

@@ -111,8 +111,7 @@ impl Core {
     }
 
     fn situation<'a>(&'a self, tasks: &'a [Task], workers: usize, hazard: f64) -> Situation<'a> {
-        let (hardware, gpus_per_node) = (self.cluster.hardware(), self.cluster.gpus_per_node());
-        Situation { tasks, workers, hazard, hardware, gpus_per_node }
+        Situation { tasks, workers, hazard, cluster: &self.cluster }
     }
 
     /// Places a plan and makes it the present one.
@@ -134,24 +133,25 @@ impl Core {
             self.situation(&tasks, class.workers, hazard).place(plan, nodes, &self.rule);
         let moved = self.moved(&placement, tasks.len());
         let mut changes = Vec::new();
-        for (index, task) in tasks.iter_mut().enumerate() {
-            let size = plan.tasks[index].size;
-            let is_same = size.workers == task.present.workers && task.present.lost == 0;
-            if is_same && moved[index] == 0 {
-                continue;
-            }
-            let interruption =
-                if is_same { self.migration(task, moved[index]) } else { size.interruption };
-            let nodes = (0..placement.nodes.len()).filter_map(|node| {
-                let workers = placement.on(node, index);
-                (workers > 0).then_some((node, workers))
-            });
-            changes.push(Change {
+        let nodes_of = placement.by_task(tasks.len());
+        for ((index, task), nodes) in tasks.iter_mut().enumerate().zip(nodes_of) {
+            let (size, from) = (plan.tasks[index].size, task.present.workers);
+            let mut change = Change {
                 task: index,
-                size: Size { interruption, ..size },
-                nodes: nodes.collect(),
+                size,
+                nodes,
+                failed: task.present.lost,
+                moved: moved[index],
                 meanwhile_flops: task.surviving_flops(),
-            });
+            };
+            if size.workers == from && change.failed == 0 {
+                // Plans count workers; that some go elsewhere shows in their places alone.
+                match change.moved {
+                    0 => continue,
+                    moved => change.size.interruption = self.migration(task, moved),
+                }
+            }
+            changes.push(change);
             let shape = size.step.and_then(|step| step.shape);
             let present = Present { workers: size.workers, shape, ..Present::default() };
             task.give(present, &self.cluster, &self.constants);

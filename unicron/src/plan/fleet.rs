@@ -81,8 +81,7 @@ impl Fleet {
             tasks: &self.tasks,
             workers: class.workers,
             hazard: hazard::of_bucket(class.hazard_bucket),
-            hardware: self.cluster.hardware(),
-            gpus_per_node: self.cluster.gpus_per_node(),
+            cluster: &self.cluster,
         }
     }
 
@@ -149,8 +148,7 @@ impl Fleet {
                 return infeasible(self.cure(task));
             };
             let Some(floor) = task.guaranteed_workers.filter(|&floor| floor > 0) else { continue };
-            let unit = if task.whole_nodes { self.cluster.gpus_per_node() } else { 1 };
-            guaranteed += floor.max(smallest).next_multiple_of(unit);
+            guaranteed += floor.max(smallest).next_multiple_of(task.unit(&self.cluster));
             if guaranteed > gpus {
                 return infeasible(format!(
                     "guarantees up to this task need {guaranteed} GPUs, and the cluster has {gpus}: \

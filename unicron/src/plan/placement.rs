@@ -51,8 +51,9 @@ impl Placement {
         }
     }
 
-    /// Nodes by task, ascending.
-    fn by_task(&self, tasks: usize) -> Vec<Vec<(usize, usize)>> {
+    /// (Node, workers) by task, nodes ascending.
+    #[must_use]
+    pub fn by_task(&self, tasks: usize) -> Vec<Vec<(usize, usize)>> {
         let mut nodes = vec![Vec::new(); tasks];
         for (node, shares) in self.nodes.iter().enumerate() {
             for &(task, workers) in shares.iter().filter(|(task, _)| *task < tasks) {

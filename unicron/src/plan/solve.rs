@@ -4,7 +4,7 @@ use super::rule::{Horizon, Rule, Search};
 use super::task::Task;
 use super::value::{Size, Terms};
 use super::{greedy, knapsack};
-use crate::cluster::Hardware;
+use crate::cluster::Cluster;
 use std::cmp::Ordering;
 
 /// What a plan is made for.
@@ -16,10 +16,8 @@ pub struct Situation<'a> {
     pub workers: usize,
     /// Failures a second that are expected of all nodes together.
     pub hazard: f64,
-    /// The GPUs and their links.
-    pub hardware: &'a Hardware,
-    /// GPUs of a node.
-    pub gpus_per_node: usize,
+    /// The nodes, their GPUs and their links.
+    pub cluster: &'a Cluster,
 }
 
 /// How many workers each task gets.
@@ -79,8 +77,7 @@ impl Situation<'_> {
             Horizon::ByNodes => 1.0 / self.hazard.max(f64::MIN_POSITIVE),
             Horizon::Fixed(seconds) => seconds,
         };
-        let (hardware, gpus_per_node) = (self.hardware, self.gpus_per_node);
-        Terms { rule, hardware, gpus_per_node, horizon_s }
+        Terms { rule, cluster: self.cluster, horizon_s }
     }
 
     /// The sizes of each task above its floor.
@@ -135,8 +132,7 @@ impl Situation<'_> {
         let wanted = |task: &Task| -> Option<usize> {
             let smallest = task.smallest()?;
             let floor = task.guaranteed_workers.unwrap_or(smallest);
-            let unit = if task.whole_nodes { self.gpus_per_node } else { 1 };
-            (floor > 0).then(|| floor.max(smallest).next_multiple_of(unit))
+            (floor > 0).then(|| floor.max(smallest).next_multiple_of(task.unit(self.cluster)))
         };
         let mut order: Vec<usize> = (0..self.tasks.len()).collect();
         order.sort_by(|&left, &right| {

@@ -114,13 +114,7 @@ impl<'a> State<'a> {
     }
 
     fn situation<'b>(&'b self, tasks: &'b [Task], workers: usize, bucket: i32) -> Situation<'b> {
-        Situation {
-            tasks,
-            workers,
-            hazard: hazard::of_bucket(bucket),
-            hardware: self.cluster.hardware(),
-            gpus_per_node: self.cluster.gpus_per_node(),
-        }
+        Situation { tasks, workers, hazard: hazard::of_bucket(bucket), cluster: self.cluster }
     }
 }
 

@@ -119,6 +119,12 @@ impl Task {
         };
     }
 
+    /// Its workers are a multiple of this.
+    #[must_use]
+    pub fn unit(&self, cluster: &Cluster) -> usize {
+        if self.whole_nodes { cluster.gpus_per_node() } else { 1 }
+    }
+
     /// What a change of its workers has to move and to repeat.
     #[must_use]
     pub fn training(&self) -> Option<Training> {

@@ -5,7 +5,7 @@ use super::rule::Rule;
 use super::solve::Situation;
 use super::task::{Present, Task};
 use super::value::Size;
-use crate::cluster::{Cluster, Hardware};
+use crate::cluster::Cluster;
 use crate::model::LanguageModel;
 use crate::throughput::{Recompute, Shape, Step, Throughput};
 use proptest::prelude::*;
@@ -20,7 +20,7 @@ pub struct Fleet {
     pub healthy: Vec<usize>,
     pub hazards: Vec<f64>,
     pub placement: Placement,
-    hardware: Hardware,
+    cluster: Cluster,
 }
 
 impl Fleet {
@@ -29,8 +29,7 @@ impl Fleet {
             tasks: &self.tasks,
             workers: self.healthy.iter().sum(),
             hazard: self.hazards.iter().sum(),
-            hardware: &self.hardware,
-            gpus_per_node: GPUS_PER_NODE,
+            cluster: &self.cluster,
         }
     }
 
@@ -161,7 +160,7 @@ pub fn fleets() -> impl Strategy<Value = Fleet> {
             hazards: vec![5e-8; healthy.len()],
             placement: Placement::empty(healthy.len()),
             healthy,
-            hardware: *Cluster::paper().hardware(),
+            cluster: Cluster::paper(),
         },
     )
 }

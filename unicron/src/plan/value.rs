@@ -17,7 +17,7 @@
 use super::knapsack::Choice;
 use super::rule::{Charge, Rule, TransitionTime};
 use super::task::Task;
-use crate::cluster::Hardware;
+use crate::cluster::Cluster;
 use crate::throughput::Step;
 use crate::transition::duration::{Change, Interruption, Training};
 
@@ -53,10 +53,8 @@ impl Size {
 pub struct Terms<'a> {
     /// The rule.
     pub rule: &'a Rule,
-    /// The GPUs and their links.
-    pub hardware: &'a Hardware,
-    /// GPUs of a node.
-    pub gpus_per_node: usize,
+    /// The nodes, their GPUs and their links.
+    pub cluster: &'a Cluster,
     /// `D_running` in seconds.
     pub horizon_s: f64,
 }
@@ -83,7 +81,7 @@ impl Terms<'_> {
     /// the throughput, those of the present arrangement, and the present size. By workers.
     #[must_use]
     pub fn sizes(&self, task: &Task, floor: usize, capacity: usize) -> Vec<Size> {
-        let unit = if task.whole_nodes { self.gpus_per_node } else { 1 };
+        let unit = task.unit(self.cluster);
         let before = Before::of(task);
         let steps = task.throughput.steps().iter().chain(&task.present.replicas);
         let mut sizes: Vec<Size> = steps
@@ -131,7 +129,7 @@ impl Terms<'_> {
                 Interruption { overlapped_s: 0.0, stopped_s }
             }
             TransitionTime::Constant(_) => Interruption::default(),
-            TransitionTime::ByChange(durations) => durations.of(&change, self.hardware),
+            TransitionTime::ByChange(durations) => durations.of(&change, self.cluster.hardware()),
         };
         let after = task.waf(step.map_or(0.0, |step| step.flops));
         let value = self.value(task, before, after, interruption);
@@ -164,19 +162,13 @@ mod tests {
     use super::super::task::Present;
     use super::super::testing::task_of;
     use super::*;
-    use crate::cluster::Cluster;
     use crate::throughput::Throughput;
 
     const HORIZON_S: f64 = 10_000.0;
 
     fn sizes(rule: &Rule, task: &Task, floor: usize) -> Vec<Size> {
         let cluster = Cluster::paper();
-        let terms = Terms {
-            rule,
-            hardware: cluster.hardware(),
-            gpus_per_node: cluster.gpus_per_node(),
-            horizon_s: HORIZON_S,
-        };
+        let terms = Terms { rule, cluster: &cluster, horizon_s: HORIZON_S };
         terms.sizes(task, floor, 32)
     }
 

@@ -92,8 +92,7 @@ impl Allocation {
             tasks: &tasks,
             workers: cluster.gpus(),
             hazard: usual_hazard() * cluster.nodes() as f64,
-            hardware: cluster.hardware(),
-            gpus_per_node: cluster.gpus_per_node(),
+            cluster,
         };
         let plan = situation.plan(rule);
         Self {

@@ -26,30 +26,16 @@ impl Managed<'_> {
 
     /// A task gets other workers.
     pub(super) fn change(&mut self, now_s: f64, unit: usize, change: &core::Change) {
-        let Unit { core, nodes, tasks } = &self.units[unit];
+        let Unit { nodes, tasks, .. } = &self.units[unit];
         let task = tasks[change.task];
-        let new_nodes: Vec<(usize, usize)> =
-            change.nodes.iter().map(|&(node, workers)| (nodes[node], workers)).collect();
-        let is_dead = |node: usize| match self.home_of_node[node] {
-            Some((_, local)) => core.healthy()[local] == 0,
-            None => true,
-        };
-        let member = &self.members[task];
-        let dead: usize = member
-            .nodes
-            .iter()
-            .filter(|(node, _)| is_dead(*node))
-            .map(|(_, workers)| workers)
-            .sum();
-        let moved = moved(&member.nodes, &new_nodes);
+        let on_nodes = change.nodes.iter().map(|&(node, workers)| (nodes[node], workers)).collect();
         let workers = change.size.workers;
-        let is_same = workers == member.workers && dead == 0;
         let shape = change.size.step.as_ref().and_then(|step| step.shape.as_ref());
         let now = duration_of(
             &self.setup.durations,
             self.cluster,
             &Change {
-                lost: if is_same { moved } else { dead },
+                lost: change.replaced(self.members[task].workers),
                 to: workers,
                 to_shape: shape,
                 ..self.stay(task)
@@ -76,10 +62,10 @@ impl Managed<'_> {
                 redone_s: redone_s.max(before.redone_s),
             },
         };
-        let survivors = member.workers.saturating_sub(dead);
+        let survivors = member.workers.saturating_sub(change.failed);
         let is_training = before.stopped_s == 0.0;
         member.meanwhile = (survivors, if is_training { change.meanwhile_flops } else { 0.0 });
-        member.nodes = new_nodes;
+        member.nodes = on_nodes;
         member.workers = workers;
         member.step = change.size.step;
         self.refresh(now_s, task);
@@ -140,10 +126,4 @@ fn duration_of(
 fn is_close(left: Interruption, right: Interruption) -> bool {
     let is_close = |left: f64, right: f64| (left - right).abs() <= 1e-6 * left.abs().max(1.0);
     is_close(left.overlapped_s, right.overlapped_s) && is_close(left.stopped_s, right.stopped_s)
-}
-
-/// Workers that are on other nodes than before.
-fn moved(before: &[(usize, usize)], after: &[(usize, usize)]) -> usize {
-    let had = |node: usize| before.iter().find(|(other, _)| *other == node).map_or(0, |had| had.1);
-    after.iter().map(|&(node, workers)| workers.saturating_sub(had(node))).sum()
 }
