@@ -1,7 +1,7 @@
 //! A plan with places: where the optimum by counts can't be placed, the best that is found, and its loss.
 
 use super::placement::{Demand, Placement, Unplaced, place};
-use super::rule::Rule;
+use super::rule::{Horizon, Rule};
 use super::solve::{Plan, Situation};
 use super::value::Size;
 
@@ -40,13 +40,15 @@ impl Situation<'_> {
     #[must_use]
     pub fn place(&self, optimum: Plan, nodes: Nodes<'_>, rule: &Rule) -> Placed {
         let (terms, mut floors) = (self.terms(rule), self.floors(rule));
+        let Nodes { placement, healthy, hazards } = nodes;
+        let alike = vec![0.0; hazards.len()];
+        let hazards = if rule.horizon == Horizon::ByNodes { hazards } else { &alike };
         let mut sizes: Option<Vec<Vec<Size>>> = None;
         let mut plan = optimum.clone();
         loop {
             let demands: Vec<Demand> = (0..self.tasks.len())
                 .map(|task| self.demand(task, &plan.tasks[task].size))
                 .collect();
-            let Nodes { placement, healthy, hazards } = nodes;
             let Unplaced { task, placed } = match place(placement, healthy, hazards, &demands) {
                 Ok(placement) => {
                     let loss = optimum.objective - plan.objective;

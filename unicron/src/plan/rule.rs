@@ -59,7 +59,8 @@ pub enum Horizon {
         /// Mean time between failures of one worker.
         mean_time_between_failures_s: f64,
     },
-    /// By the hazards of the nodes that there are.
+    /// By the hazards of the nodes that there are: a plan until one of them fails, what a task has paid for
+    /// until one of its own does. Who moves goes where least is expected to fail.
     ByNodes,
     /// The same for any number of workers, for tests of the other parts.
     Fixed(f64),

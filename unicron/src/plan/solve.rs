@@ -77,7 +77,9 @@ impl Situation<'_> {
             Horizon::ByNodes => 1.0 / self.hazard.max(f64::MIN_POSITIVE),
             Horizon::Fixed(seconds) => seconds,
         };
-        Terms { rule, cluster: self.cluster, horizon_s }
+        let is_by_nodes = rule.horizon == Horizon::ByNodes;
+        let worker_horizon_s = is_by_nodes.then_some(horizon_s * self.workers.max(1) as f64);
+        Terms { rule, cluster: self.cluster, horizon_s, worker_horizon_s }
     }
 
     /// The sizes of each task above its floor.

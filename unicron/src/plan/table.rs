@@ -11,7 +11,7 @@
 
 use super::hazard;
 use super::placed::Nodes;
-use super::rule::{Horizon, Rule};
+use super::rule::Rule;
 use super::solve::{Assignment, Floors, Plan, Situation};
 use super::task::Task;
 use super::value::Size;
@@ -118,17 +118,16 @@ impl<'a> State<'a> {
     }
 }
 
-/// What many entries have in common: the sizes of tasks to which nothing happens.
+/// What entries with as many workers and the same hazard have in common: the sizes of tasks to which
+/// nothing happens.
 struct Common {
     floors: Floors,
     sizes: Vec<Vec<Size>>,
 }
 
 impl Common {
-    fn of(state: &State<'_>, bucket: i32, rule: &Rule) -> Self {
-        // An entry leaves out what doesn't fit.
-        let most = state.workers + state.cluster.gpus_per_node();
-        let situation = state.situation(state.tasks, most, bucket);
+    fn of(state: &State<'_>, (workers, bucket): (usize, i32), rule: &Rule) -> Self {
+        let situation = state.situation(state.tasks, workers, bucket);
         let floors = situation.floors(rule);
         Self { sizes: situation.sizes(&situation.terms(rule), &floors), floors }
     }
@@ -185,21 +184,12 @@ impl Table {
             .extend(domains.map(|domain| state.without(&domain.nodes.iter().copied().collect())));
         classes.extend((0..state.tasks.len()).map(|task| state.with_finished(task)));
         let classes: Vec<Class> = classes.into_iter().collect();
-        // The paper's horizon depends on the workers, so that nothing is common to two losses.
-        let is_common = !matches!(rule.horizon, Horizon::ByWorkers { .. });
-        let buckets: BTreeSet<i32> = classes.iter().map(|class| class.hazard_bucket).collect();
-        let common: HashMap<i32, Common> = match is_common {
-            true => buckets
-                .into_iter()
-                .map(|bucket| (bucket, Common::of(state, bucket, rule)))
-                .collect(),
-            false => HashMap::new(),
-        };
+        let what_counts = |class: &Class| (class.workers, class.hazard_bucket);
+        let groups: BTreeSet<(usize, i32)> = classes.iter().map(what_counts).collect();
+        let common: HashMap<(usize, i32), Common> =
+            groups.into_par_iter().map(|group| (group, Common::of(state, group, rule))).collect();
         let entry = |class: Class| {
-            let plan = match common.get(&class.hazard_bucket) {
-                Some(common) => common.solve(state, &class, rule),
-                None => state.solve(&class, rule),
-            };
+            let plan = common[&what_counts(&class)].solve(state, &class, rule);
             let hit = |task| class.losses.iter().any(|(hit, _)| *hit == task);
             let changes = plan.tasks.into_iter().enumerate().filter(|(task, assignment)| {
                 hit(*task) || assignment.size.workers != state.tasks[*task].present.workers

@@ -5,14 +5,18 @@
 //!
 //! `G = F(x') · D_running − 1 · F(x) · D_transition`
 //!
-//! Ours is what the task is expected to compute until the plan ends. With a plan's end at a random time of
-//! mean `D`, the old WAF while newcomers get ready (`C` seconds), nothing while the task stands still (`S`),
-//! the new WAF after that:
+//! Ours is what the task is expected to compute: the old WAF while newcomers get ready (`C` seconds), nothing
+//! while the task stands still (`S`), the new WAF after that, until a random time of mean `D_t`:
 //!
-//! `G = F(x) · D (1 − e^(−C/D)) + F(x') · D e^(−(C+S)/D)`
+//! `G = D/D_t · (F(x) · D_t (1 − e^(−C/D_t)) + F(x') · D_t e^(−(C+S)/D_t))`
 //!
 //! It is the paper's where nothing overlaps and `S` is short, never negative, and charges a transition for
 //! the WAF that is really lost.
+//!
+//! `D_t` is when one of the task's own workers is expected to fail, `D n'/x'`. A failure elsewhere ends the
+//! plan, but the next plan begins with what this one has made of the task, so that a transition pays off for
+//! as long as the task itself is left alone. With `D` in its place, a large cluster in which something fails
+//! every few minutes would never start a task that takes as long to read its state.
 
 use super::knapsack::Choice;
 use super::rule::{Charge, Rule, TransitionTime};
@@ -57,6 +61,9 @@ pub struct Terms<'a> {
     pub cluster: &'a Cluster,
     /// `D_running` in seconds.
     pub horizon_s: f64,
+    /// The same of one worker, if a transition is paid off by what its own task's workers are expected to
+    /// do, and not by those of all.
+    pub worker_horizon_s: Option<f64>,
 }
 
 /// What is the same for all sizes of a task.
@@ -132,11 +139,24 @@ impl Terms<'_> {
             TransitionTime::ByChange(durations) => durations.of(&change, self.cluster.hardware()),
         };
         let after = task.waf(step.map_or(0.0, |step| step.flops));
-        let value = self.value(task, before, after, interruption);
+        let value = self.value(task, before, (workers, after), interruption);
         Size { workers, step, interruption, value }
     }
 
-    fn value(&self, task: &Task, before: &Before, after: f64, interruption: Interruption) -> f64 {
+    /// The time in which a transition to so many workers has to pay off.
+    fn payoff_s(&self, workers: usize) -> f64 {
+        self.worker_horizon_s.map_or(self.horizon_s, |seconds| seconds / workers.max(1) as f64)
+    }
+
+    /// Of getting to so many workers and their WAF.
+    fn value(
+        &self,
+        task: &Task,
+        before: &Before,
+        (workers, after): (usize, f64),
+        interruption: Interruption,
+    ) -> f64 {
+        let (horizon_s, payoff_s) = (self.horizon_s, self.payoff_s(workers));
         // A task that hasn't failed is moved only for more than it costs.
         let reluctance = if task.present.lost > 0 { 1.0 } else { 1.0 + self.rule.hysteresis };
         let Interruption { overlapped_s, stopped_s } = interruption;
@@ -144,13 +164,12 @@ impl Terms<'_> {
         match self.rule.charge {
             Charge::FormerWaf => {
                 let before = task.waf(before.former_flops);
-                after * self.horizon_s - before * (overlapped_s + stopped_s)
+                after * horizon_s - before * (overlapped_s + stopped_s) * (horizon_s / payoff_s)
             }
             Charge::Standstill => {
                 let before = task.waf(before.surviving_flops);
-                let horizon_s = self.horizon_s;
-                let overlapped = -(-overlapped_s / horizon_s).exp_m1();
-                let left = (-(overlapped_s + stopped_s) / horizon_s).exp();
+                let overlapped = -(-overlapped_s / payoff_s).exp_m1();
+                let left = (-(overlapped_s + stopped_s) / payoff_s).exp();
                 horizon_s * (before * overlapped + after * left)
             }
         }
@@ -159,6 +178,7 @@ impl Terms<'_> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::solve::Situation;
     use super::super::task::Present;
     use super::super::testing::task_of;
     use super::*;
@@ -168,7 +188,7 @@ mod tests {
 
     fn sizes(rule: &Rule, task: &Task, floor: usize) -> Vec<Size> {
         let cluster = Cluster::paper();
-        let terms = Terms { rule, cluster: &cluster, horizon_s: HORIZON_S };
+        let terms = Terms { rule, cluster: &cluster, horizon_s: HORIZON_S, worker_horizon_s: None };
         terms.sizes(task, floor, 32)
     }
 
@@ -202,6 +222,22 @@ mod tests {
         let expected = 2.0 * (2.7 * HORIZON_S - 2.7 * stopped_s);
         let error = value(&ours, &task(16, 8), 24) / expected - 1.0;
         assert!(error.abs() < 0.003, "{error}");
+    }
+
+    #[test]
+    fn a_transition_pays_off_until_its_own_task_fails() {
+        // Something fails every 100 s in a cluster of 10,000 workers, but in 1,000 s in this task's 1,000.
+        let cluster = Cluster::new(1250, 8, *Cluster::paper().hardware()).unwrap();
+        let throughput = Throughput::measured(&[(1000, 1.0)]).unwrap();
+        let idle = task_of(throughput, Present::default());
+        let (workers, hazard) = (10_000, 0.01);
+        let (tasks, cluster) = (std::slice::from_ref(&idle), &cluster);
+        let situation = Situation { tasks, workers, hazard, cluster };
+        let ours = Rule::ours();
+        let start = situation.terms(&ours).sizes(&idle, 1, 1000)[0];
+        let stopped_s = start.interruption.stopped_s * (1.0 + ours.hysteresis);
+        assert!(stopped_s > 50.0, "{stopped_s}");
+        assert!((start.value / (100.0 * (-stopped_s / 1000.0).exp()) - 1.0).abs() < 1e-12);
     }
 
     #[test]
