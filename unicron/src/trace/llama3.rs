@@ -1,7 +1,7 @@
 //! The 419 unexpected interruptions of the Llama 3 405B run, at any scale.
 
 use super::fleet::Fleet;
-use super::recipe::{Recipe, assign, extent, out_of_range, spell};
+use super::recipe::{Recipe, Setting, extent, out_of_range, spell};
 use super::repairs::{self, Repairs};
 use super::{Failure, MAX_FAILURES, Trace, to_millisecond};
 use crate::Result;
@@ -129,23 +129,13 @@ impl Recipe for Llama3 {
         "llama3"
     }
 
-    fn options(&self) -> Vec<(&'static str, String)> {
+    fn options(&mut self) -> Vec<(&'static str, &mut dyn Setting)> {
         vec![
-            ("nodes", self.nodes.to_string()),
-            ("gpus-per-node", self.gpus_per_node.to_string()),
-            ("days", self.days.to_string()),
-            ("seed", self.seed.to_string()),
+            ("nodes", &mut self.nodes),
+            ("gpus-per-node", &mut self.gpus_per_node),
+            ("days", &mut self.days),
+            ("seed", &mut self.seed),
         ]
-    }
-
-    fn set(&mut self, option: &str, value: &str) -> Option<bool> {
-        match option {
-            "nodes" => assign(&mut self.nodes, value),
-            "gpus-per-node" => assign(&mut self.gpus_per_node, value),
-            "days" => assign(&mut self.days, value),
-            "seed" => assign(&mut self.seed, value),
-            _ => None,
-        }
     }
 }
 

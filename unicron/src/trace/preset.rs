@@ -7,10 +7,10 @@
 
 use super::fleet::Fleet;
 use super::mix::Mix;
-use super::recipe::{Recipe, assign, spell};
+use super::recipe::{Recipe, Setting, spell};
 use super::{DAY_S, Extent, Trace, to_millisecond};
-use crate::Result;
 use crate::detect::Severity;
+use crate::{Error, Result};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use std::fmt::{Display, Formatter};
@@ -67,21 +67,47 @@ impl Preset {
     /// # Errors
     /// None: every draw is a valid trace.
     pub fn generate(&self) -> Result<Trace> {
-        let Facts { days, node_faults, others, repair_days: [least, most] } = self.kind.facts();
+        let Facts { node_faults, others, .. } = self.kind.facts();
+        let other = Mix::of(&[Severity::Sev2, Severity::Sev3]);
+        self.draw(self.to_string(), [(node_faults, Mix::of(&[Severity::Sev1])), (others, other)])
+    }
+
+    /// A trace of as many failures, these parts of which are SEV1 and SEV2 and the rest SEV3: what the mix
+    /// decides. Each severity has its statuses by the paper's shares, SEV1 the preset's repairs.
+    ///
+    /// # Errors
+    /// If the parts aren't from 0 to 1, or together more than 1.
+    pub fn generate_mix(&self, sev1: f64, sev2: f64) -> Result<Trace> {
+        if !(0.0..=1.0).contains(&sev1) || !(0.0..=1.0 - sev1).contains(&sev2) {
+            let problem = format!("{sev1} SEV1 and {sev2} SEV2 aren't parts of one whole");
+            return Err(Error::Setting { setting: format!("{}: mix", self.name()), problem });
+        }
+        let Facts { node_faults, others, .. } = self.kind.facts();
+        let total = node_faults + others;
+        let count = |part: f64| (part * total as f64).round() as usize;
+        let (sev1, until_sev3) = (count(sev1), count(sev1 + sev2));
+        let counts = [sev1, until_sev3 - sev1, total - until_sev3];
+        let severities = [Severity::Sev1, Severity::Sev2, Severity::Sev3];
+        let [n1, n2, n3] = counts;
+        let name = format!("{self} with {n1} SEV1, {n2} SEV2, {n3} SEV3");
+        let kind = |index: usize| (counts[index], Mix::of(&[severities[index]]));
+        self.draw(name, std::array::from_fn::<_, 3, _>(kind))
+    }
+
+    /// So many failures of each kind; the first kind is node faults.
+    fn draw<const N: usize>(&self, name: String, kinds: [(usize, Mix); N]) -> Result<Trace> {
+        let Facts { days, repair_days: [least, most], .. } = self.kind.facts();
         let duration_s = days * DAY_S;
         let mut rng = ChaCha8Rng::seed_from_u64(self.seed);
-        let node_fault = Mix::of(&[Severity::Sev1]);
-        let other = Mix::of(&[Severity::Sev2, Severity::Sev3]);
-        let mut arrivals = Vec::with_capacity(node_faults + others);
-        for index in 0..node_faults + others {
-            let at_s = to_millisecond(rng.random_range(0.0..duration_s));
-            arrivals.push(match index < node_faults {
-                true => {
-                    let repair_s = to_millisecond(rng.random_range(least..most) * DAY_S);
-                    (at_s, node_fault.draw(&mut rng), Some(repair_s))
-                }
-                false => (at_s, other.draw(&mut rng), None),
-            });
+        let mut arrivals = Vec::new();
+        for (index, (count, mix)) in kinds.iter().enumerate() {
+            for _ in 0..*count {
+                let at_s = to_millisecond(rng.random_range(0.0..duration_s));
+                let is_node_fault = index == 0;
+                let repair_s =
+                    is_node_fault.then(|| to_millisecond(rng.random_range(least..most) * DAY_S));
+                arrivals.push((at_s, mix.draw(&mut rng), repair_s));
+            }
         }
         arrivals.sort_by(|a, b| a.0.total_cmp(&b.0));
         let mut fleet = Fleet::new(NODES, GPUS_PER_NODE);
@@ -91,7 +117,7 @@ impl Preset {
             failures.push(fleet.fail(at_s, node, kind, repair_s, &mut rng));
         }
         let extent = Extent { nodes: NODES, gpus_per_node: GPUS_PER_NODE, duration_s };
-        Trace::new(self.to_string(), extent, failures)
+        Trace::new(name, extent, failures)
     }
 }
 
@@ -103,15 +129,8 @@ impl Recipe for Preset {
         }
     }
 
-    fn options(&self) -> Vec<(&'static str, String)> {
-        vec![("seed", self.seed.to_string())]
-    }
-
-    fn set(&mut self, option: &str, value: &str) -> Option<bool> {
-        match option {
-            "seed" => assign(&mut self.seed, value),
-            _ => None,
-        }
+    fn options(&mut self) -> Vec<(&'static str, &mut dyn Setting)> {
+        vec![("seed", &mut self.seed)]
     }
 }
 
@@ -123,6 +142,7 @@ impl Display for Preset {
 
 #[cfg(test)]
 mod tests {
+    use super::super::Failure;
     use super::*;
     use std::collections::HashSet;
 
@@ -147,6 +167,26 @@ mod tests {
                 first.insert(trace.failures()[0].at_s.to_bits());
             }
             assert_eq!(first.len(), 50, "seeds differ");
+        }
+    }
+
+    #[test]
+    fn a_mix_has_the_presets_count_and_its_own_severities() {
+        let preset = Preset { kind: PresetKind::B, seed: 1 };
+        for (sev1, sev2, counts) in
+            [(0.0, 0.0, [0, 0, 106]), (0.25, 0.5, [27, 53, 26]), (1.0, 0.0, [106, 0, 0])]
+        {
+            let trace = preset.generate_mix(sev1, sev2).unwrap();
+            let count = |severity| {
+                trace.failures().iter().filter(|failure| failure.severity == severity).count()
+            };
+            assert_eq!([Severity::Sev1, Severity::Sev2, Severity::Sev3].map(count), counts);
+            let is_away = |failure: &&Failure| failure.repair_s.is_some();
+            assert_eq!(trace.failures().iter().filter(is_away).count(), counts[0]);
+        }
+        for (sev1, sev2) in [(1.5, 0.0), (0.5, 0.6), (f64::NAN, 0.0), (0.0, -0.1)] {
+            let told = preset.generate_mix(sev1, sev2).unwrap_err().to_string();
+            assert!(told.starts_with("b: mix: "), "{told}");
         }
     }
 

@@ -13,19 +13,18 @@ pub(super) trait Recipe {
     /// What comes before the colon.
     fn name(&self) -> &'static str;
 
-    /// Every option and its value.
-    fn options(&self) -> Vec<(&'static str, String)>;
-
-    /// Sets an option: whether `value` can be one for it, `None` where there is no such option.
-    fn set(&mut self, option: &str, value: &str) -> Option<bool>;
+    /// Every option and its value, which can be read and set.
+    fn options(&mut self) -> Vec<(&'static str, &mut dyn Setting)>;
 
     /// Sets an option by a name and a value that a user wrote.
     fn take(&mut self, option: &str, value: &str) -> Result<()> {
-        let problem = match self.set(option, value) {
+        let mut options = self.options();
+        let found = options.iter_mut().find(|(name, _)| *name == option);
+        let problem = match found.map(|(_, setting)| setting.set(value)) {
             Some(true) => return Ok(()),
             Some(false) => format!("{option}: {value:?} is no number for it"),
             None => {
-                let names: Vec<&str> = self.options().into_iter().map(|(name, _)| name).collect();
+                let names: Vec<&str> = options.into_iter().map(|(name, _)| name).collect();
                 format!("no option {option:?}; there are {}", names.join(", "))
             }
         };
@@ -37,9 +36,9 @@ pub(super) trait Recipe {
         if rest.is_empty() {
             return Ok(());
         }
+        let example = self.options().pop();
+        let example = example.map_or(String::new(), |(name, value)| format!("{name}={value}"));
         let wrong = |problem| Error::Setting { setting: self.name().to_owned(), problem };
-        let example =
-            self.options().pop().map_or(String::new(), |(name, value)| format!("{name}={value}"));
         let options = rest
             .strip_prefix(':')
             .ok_or_else(|| wrong(format!("{rest:?}: options follow a colon, as :{example}")))?;
@@ -54,9 +53,16 @@ pub(super) trait Recipe {
     }
 }
 
-/// The value of an option, if it is one for `slot`.
-pub(super) fn assign<T: FromStr>(slot: &mut T, value: &str) -> Option<bool> {
-    Some(value.parse().map(|value| *slot = value).is_ok())
+/// The value of an option, whatever its type.
+pub(super) trait Setting: Display {
+    /// Sets it; whether `value` can be one for it.
+    fn set(&mut self, value: &str) -> bool;
+}
+
+impl<T: Display + FromStr> Setting for T {
+    fn set(&mut self, value: &str) -> bool {
+        value.parse().map(|value| *self = value).is_ok()
+    }
 }
 
 /// A setting outside its range.
@@ -83,12 +89,20 @@ pub(super) fn extent(
 }
 
 /// The spelling of a recipe, without the options that are as in `default`.
-pub(super) fn spell<R: Recipe>(recipe: &R, default: &R, f: &mut Formatter<'_>) -> std::fmt::Result {
+pub(super) fn spell<R: Recipe + Clone>(
+    recipe: &R,
+    default: &R,
+    f: &mut Formatter<'_>,
+) -> std::fmt::Result {
     f.write_str(recipe.name())?;
-    let told = recipe.options().into_iter().zip(default.options());
+    let spelled = |recipe: &R| -> Vec<String> {
+        let mut recipe = recipe.clone();
+        recipe.options().iter().map(|(option, value)| format!("{option}={value}")).collect()
+    };
+    let told = spelled(recipe).into_iter().zip(spelled(default));
     let told = told.filter(|(own, default)| own != default);
-    for (((option, value), _), separator) in told.zip([':'].into_iter().chain(repeat(','))) {
-        write!(f, "{separator}{option}={value}")?;
+    for ((option, _), separator) in told.zip([':'].into_iter().chain(repeat(','))) {
+        write!(f, "{separator}{option}")?;
     }
     Ok(())
 }

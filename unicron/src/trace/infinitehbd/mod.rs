@@ -11,7 +11,7 @@ mod intervals;
 
 use super::fleet::Fleet;
 use super::mix::Mix;
-use super::recipe::{Recipe, assign, extent, out_of_range, spell};
+use super::recipe::{Recipe, Setting, extent, out_of_range, spell};
 use super::{MAX_FAILURES, Trace, to_millisecond};
 use crate::Result;
 use crate::detect::Severity;
@@ -119,23 +119,13 @@ impl Recipe for InfiniteHbd {
         "infinitehbd"
     }
 
-    fn options(&self) -> Vec<(&'static str, String)> {
+    fn options(&mut self) -> Vec<(&'static str, &mut dyn Setting)> {
         vec![
-            ("nodes", self.nodes.to_string()),
-            ("gpus-per-node", self.gpus_per_node.to_string()),
-            ("process-failures", self.process_failures.to_string()),
-            ("seed", self.seed.to_string()),
+            ("nodes", &mut self.nodes),
+            ("gpus-per-node", &mut self.gpus_per_node),
+            ("process-failures", &mut self.process_failures),
+            ("seed", &mut self.seed),
         ]
-    }
-
-    fn set(&mut self, option: &str, value: &str) -> Option<bool> {
-        match option {
-            "nodes" => assign(&mut self.nodes, value),
-            "gpus-per-node" => assign(&mut self.gpus_per_node, value),
-            "process-failures" => assign(&mut self.process_failures, value),
-            "seed" => assign(&mut self.seed, value),
-            _ => None,
-        }
     }
 }
 
