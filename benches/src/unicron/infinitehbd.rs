@@ -1,7 +1,8 @@
 //! Every policy through 348 days of 400 servers: the public InfiniteHBD trace with failures of processes
 //! added, eight tasks.
 
-use super::efficiency::{PolicyRow, Runs};
+use super::efficiency::metrics::PolicyRow;
+use super::efficiency::runs::Runs;
 use crate::experiment::{Experiment, Size};
 use anyhow::Context;
 use common::command::store;
@@ -84,7 +85,7 @@ impl Experiment for InfiniteHbd {
         let extent = reported[0].1.extent();
         let hardware = Hardware::kind(Hardware::DEFAULT_KIND)?;
         let cluster = Cluster::new(extent.nodes, extent.gpus_per_node, hardware)?;
-        let tasks = tasks(&cluster)?;
+        let tasks = tasks(TASKS.len(), &cluster)?;
         let runs = Runs { cluster: &cluster, tasks: &tasks };
         let bar = progress.bar("infinitehbd", Some(1), Unit::Items("parts"));
         let rows = runs.policies(&reported, &other, Detection::Torchrun)?;
@@ -130,9 +131,11 @@ fn traces(seeds: Range<u64>, progress: &Progress) -> anyhow::Result<Vec<(u64, Tr
         .collect()
 }
 
-fn tasks(cluster: &Cluster) -> anyhow::Result<Vec<SimulatedTask>> {
+/// So many tasks: those of the replay, again and again.
+pub(super) fn tasks(count: usize, cluster: &Cluster) -> anyhow::Result<Vec<SimulatedTask>> {
     let spec = |(index, (model, weight))| TaskSpec::preset(index + 1, model, weight);
-    let specs: Vec<TaskSpec> = TASKS.into_iter().enumerate().map(spec).collect::<Result<_, _>>()?;
+    let specs: Vec<TaskSpec> =
+        TASKS.into_iter().cycle().take(count).enumerate().map(spec).collect::<Result<_, _>>()?;
     Ok(tasks_of(&specs, cluster)?)
 }
 

@@ -13,7 +13,8 @@ mod infinitehbd;
 mod planning;
 
 pub use calibration::{Calibration, CalibrationMetrics, RunError};
-pub use efficiency::{AllocationRow, Efficiency, EfficiencyMetrics, PolicyRow};
+pub use efficiency::Efficiency;
+pub use efficiency::metrics::{AllocationRow, EfficiencyMetrics, PolicyRow};
 pub use infinitehbd::{InfiniteHbd, InfiniteHbdMetrics};
 pub use planning::{Planning, PlanningMetrics, PlanningRow};
 

@@ -1,0 +1,68 @@
+//! The paper's ratios, and what ours are to them.
+
+use super::metrics::EfficiencyMetrics;
+use crate::unicron::SYSTEM;
+use common::report::{Claim, Verdict};
+
+/// (Policy, its ratios on trace-a and trace-b in the paper; the notes, 6.2).
+const PUBLISHED: [(&str, [f64; 2]); 4] = [
+    ("megatron", [1.2, 1.9]),
+    ("oobleck", [3.7, 3.8]),
+    ("varuna", [4.8, 5.8]),
+    ("bamboo", [4.6, 4.8]),
+];
+/// How near a ratio has to be to the paper's.
+const NEAR: f64 = 0.1;
+
+/// Our ratios beside the paper's.
+pub(super) fn judged(metrics: &EfficiencyMetrics) -> Vec<Claim> {
+    let claim = |(policy, trace, paper): (&str, &str, f64)| {
+        let row = metrics.row(trace, policy)?;
+        let (ratio, ci95) = row.ratio?;
+        let is_near = (ratio / paper - 1.0).abs() <= NEAR;
+        let spares = match row.spares {
+            0 => String::new(),
+            1 => ", 1 spare node".to_owned(),
+            spares => format!(", {spares} spare nodes"),
+        };
+        let repair = match (policy, trace) {
+            ("megatron", "b") => metrics.repair_time_of(paper),
+            _ => None,
+        };
+        let repair = repair.map_or(String::new(), |hours| {
+            format!("; {paper:.1} without spares and at a mean repair of {hours:.0} h")
+        });
+        Some(Claim {
+            here: format!("{ratio:.2} ± {ci95:.2}{spares}{repair}"),
+            verdict: if is_near { Verdict::Holds } else { Verdict::Differs },
+            ..unjudged(policy, trace, paper)
+        })
+    };
+    published().filter_map(claim).collect()
+}
+
+/// None of them could be looked at.
+pub(super) fn open(reason: &str) -> Vec<Claim> {
+    let open = |(policy, trace, paper): (&str, &str, f64)| Claim {
+        verdict: Verdict::NotReproduced(reason.to_owned()),
+        ..unjudged(policy, trace, paper)
+    };
+    published().map(open).collect()
+}
+
+/// (Policy, trace, ratio of the paper).
+fn published() -> impl Iterator<Item = (&'static str, &'static str, f64)> {
+    PUBLISHED.into_iter().flat_map(|(policy, ratios)| {
+        ["a", "b"].into_iter().zip(ratios).map(move |(trace, ratio)| (policy, trace, ratio))
+    })
+}
+
+fn unjudged(policy: &str, trace: &str, paper: f64) -> Claim {
+    Claim {
+        system: SYSTEM.to_owned(),
+        claim: format!("accumulated WAF over {policy}'s, trace-{trace}, within 10 %"),
+        paper: format!("{paper:.1} x (from memory)"),
+        here: String::new(),
+        verdict: Verdict::Differs,
+    }
+}
