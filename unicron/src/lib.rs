@@ -24,6 +24,7 @@ pub mod error;
 pub mod model;
 pub mod plan;
 pub mod simulate;
+mod text;
 pub mod throughput;
 pub mod trace;
 pub mod transition;

@@ -74,6 +74,16 @@ impl Cluster {
         Ok(self)
     }
 
+    /// With so many nodes more, in no domain.
+    ///
+    /// # Errors
+    /// If these are too many.
+    pub fn with_more_nodes(&self, nodes: usize) -> Result<Self> {
+        let cluster =
+            Self::new(self.nodes.saturating_add(nodes), self.gpus_per_node, self.hardware)?;
+        Ok(Self { domains: self.domains.clone(), ..cluster })
+    }
+
     /// Number of nodes.
     #[must_use]
     pub fn nodes(&self) -> usize {
@@ -150,6 +160,10 @@ mod tests {
         };
         assert_eq!(domain(vec![16]), "domains.rack: there is no node 16; the last is 15");
         assert_eq!(domain(vec![]), "domains.rack: it has no nodes");
+        let larger =
+            Cluster::paper().with_domain("r", vec![0]).unwrap().with_more_nodes(2).unwrap();
+        assert_eq!((larger.nodes(), larger.domains().len()), (18, 1));
+        assert!(larger.with_more_nodes(usize::MAX).is_err());
         let twice = Cluster::paper().with_domain("r", vec![0]).unwrap().with_domain("r", vec![1]);
         assert!(twice.unwrap_err().to_string().contains("already"));
     }

@@ -101,6 +101,19 @@ impl Fleet {
             task.give(present, &self.cluster, &self.constants);
         }
         self.placement = placed.placement.clone();
+        // A plan for fewer nodes has nobody on the others.
+        self.placement.nodes.resize(self.healthy.len(), Vec::new());
+        self
+    }
+
+    /// As it is once a task is done: the others are called by one number less from there on.
+    #[must_use]
+    pub fn finished(mut self, task: usize) -> Self {
+        self.tasks.remove(task);
+        for shares in &mut self.placement.nodes {
+            shares.retain(|(other, _)| *other != task);
+            shares.iter_mut().filter(|(other, _)| *other > task).for_each(|share| share.0 -= 1);
+        }
         self
     }
 
@@ -152,7 +165,7 @@ impl Fleet {
             if guaranteed > gpus {
                 return infeasible(format!(
                     "guarantees up to this task need {guaranteed} GPUs, and the cluster has {gpus}: \
-                     guarantee less, or add {} nodes",
+                     guarantee less, or have {} more nodes",
                     (guaranteed - gpus).div_ceil(self.cluster.gpus_per_node())
                 ));
             }
@@ -221,7 +234,7 @@ mod tests {
             floors.starts_with("task b can't be placed: guarantees up to this task need 32"),
             "{floors}"
         );
-        assert!(floors.ends_with("or add 1 nodes"), "{floors}");
+        assert!(floors.ends_with("or have 1 more nodes"), "{floors}");
     }
 
     #[test]
@@ -236,6 +249,23 @@ mod tests {
         assert_eq!(placed.plan.tasks[0].size.workers, 16, "the spare node replaces it");
         let next = after.after(&placed);
         assert_eq!(next.tasks()[0].present.lost, 0);
+    }
+
+    #[test]
+    fn a_task_that_is_done_leaves_its_workers_to_the_others() {
+        let task = |name: &str| format!("[[tasks]]\nname = \"{name}\"\nmodel = \"gpt3-7b\"\n");
+        let fleet = fleet(2, &(task("a") + &task("b") + &task("c"))).unwrap();
+        let placed = fleet.plan(&Rule::ours());
+        let rest = fleet.after(&placed).finished(1);
+        let names: Vec<&str> = rest.tasks().iter().map(|task| task.name.as_str()).collect();
+        assert_eq!(names, ["a", "c"]);
+        for (now, before) in [(0, 0), (1, 2)] {
+            let workers = placed.plan.tasks[before].size.workers;
+            assert_eq!(rest.tasks()[now].present.workers, workers);
+            assert_eq!(rest.placement.workers(now), workers);
+        }
+        let next = rest.plan(&Rule::ours());
+        assert_eq!(next.plan.workers, 16);
     }
 
     #[test]

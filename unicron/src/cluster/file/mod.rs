@@ -42,7 +42,7 @@ mod fields;
 mod task_table;
 
 use super::{Cluster, TaskSpec};
-use crate::{Error, Result};
+use crate::{Result, text};
 use fields::{Fields, Source};
 use std::path::Path;
 use toml::Spanned;
@@ -66,13 +66,7 @@ impl ClusterFile {
     /// # Errors
     /// If it can't be read, or says what can't be: the message has the line and what would be right.
     pub fn read(path: &Path) -> Result<Self> {
-        let length = std::fs::metadata(path).map_err(Error::io(path))?.len();
-        if length > MAX_BYTES {
-            let problem = format!("{length} bytes are no cluster file; the most is {MAX_BYTES}");
-            return Err(Error::line(path, 1, problem));
-        }
-        let text = std::fs::read_to_string(path).map_err(Error::io(path))?;
-        Self::parse(&text, path)
+        Self::parse(&text::read(path, MAX_BYTES, "cluster file")?, path)
     }
 
     /// Reads the text of a cluster file; the path is for errors.

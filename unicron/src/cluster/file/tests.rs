@@ -163,20 +163,99 @@ fn files_are_read_and_missing_ones_named() {
     assert_eq!(ClusterFile::read(&path).unwrap(), parse(&example()).unwrap());
 }
 
+/// A change of a file's text, as a slip of the hand or a fuzzer might make it.
+#[derive(Debug, Clone)]
+enum Mutation {
+    /// These characters in the place of a few.
+    Replace { at: f64, length: usize, by: String },
+    /// A line goes.
+    Drop { at: f64 },
+    /// A line comes again somewhere else.
+    Repeat { from: f64, to: f64 },
+    /// The value of a line's key is this one.
+    Assign { at: f64, value: String },
+}
+
+fn mutation() -> impl Strategy<Value = Mutation> {
+    let value = prop::sample::select(vec![
+        "0",
+        "-1",
+        "1e999",
+        "nan",
+        "true",
+        "\"\"",
+        "\"\u{7}\"",
+        "[]",
+        "[[]]",
+        "{}",
+        "9223372036854775807",
+        "99999999999999999999",
+        "0x10",
+        "1979-05-27",
+        "[[1, 2], [1, 2]]",
+        "\"0-999999999\"",
+        "'",
+        "\"gpt3-7b",
+    ]);
+    let place = || 0.0_f64..1.0;
+    prop_oneof![
+        (place(), 0_usize..12, any::<String>()).prop_map(|(at, length, by)| Mutation::Replace {
+            at,
+            length,
+            by
+        }),
+        (place(), 0_usize..12, "[-0-9a-z_\\[\\]{}\"=,. \n]{0,12}")
+            .prop_map(|(at, length, by)| Mutation::Replace { at, length, by }),
+        place().prop_map(|at| Mutation::Drop { at }),
+        (place(), place()).prop_map(|(from, to)| Mutation::Repeat { from, to }),
+        (place(), value).prop_map(|(at, value)| Mutation::Assign { at, value: value.to_owned() }),
+    ]
+}
+
+fn mutated(text: &str, mutation: &Mutation) -> String {
+    let mut lines: Vec<&str> = text.lines().collect();
+    let line = |at: f64| (at * lines.len() as f64) as usize;
+    match mutation {
+        Mutation::Replace { at, length, by } => {
+            let boundary = |byte: usize| text.floor_char_boundary(byte);
+            let start = boundary((at * text.len() as f64) as usize);
+            let end = boundary(start + length).max(start);
+            return format!("{}{by}{}", &text[..start], &text[end..]);
+        }
+        _ if lines.is_empty() => {}
+        Mutation::Drop { at } => {
+            lines.remove(line(*at));
+        }
+        Mutation::Repeat { from, to } => lines.insert(line(*to), lines[line(*from)]),
+        Mutation::Assign { at, value } => {
+            let at = line(*at);
+            let key = lines[at].split('=').next().unwrap_or_default();
+            let assigned = format!("{key}= {value}");
+            let before = lines[..at].iter().copied().chain([assigned.as_str()]);
+            return before.chain(lines[at + 1..].iter().copied()).collect::<Vec<_>>().join("\n");
+        }
+    }
+    lines.join("\n")
+}
+
 proptest! {
+    #![proptest_config(ProptestConfig::with_cases(2000))]
+
+    /// The file, a line of it, and what is wrong, on one printable line.
     #[test]
-    fn no_change_of_a_few_characters_panics(
-        place in 0.0_f64..1.0,
-        length in 0_usize..12,
-        replacement in "[-0-9a-z_\\[\\]{}\"=,. \n]{0,12}",
-    ) {
-        let text = example();
-        let at = |share: usize| (0..=share.min(text.len())).rev().find(|&i| text.is_char_boundary(i)).unwrap();
-        let start = at((place * text.len() as f64) as usize);
-        let end = at(start + length).max(start);
-        let changed = format!("{}{replacement}{}", &text[..start], &text[end..]);
-        if let Err(error) = parse(&changed) {
-            prop_assert!(error.to_string().starts_with("cluster.toml:"), "{error}");
+    fn mistakes_are_told_readably(mutations in prop::collection::vec(mutation(), 1..5)) {
+        let text = mutations.iter().fold(example(), |text, mutation| mutated(&text, mutation));
+        if let Err(error) = parse(&text) {
+            let told = error.to_string();
+            let Some((line, problem)) =
+                told.strip_prefix("cluster.toml:").and_then(|rest| rest.split_once(": "))
+            else {
+                return Err(TestCaseError::fail(told));
+            };
+            let line: usize = line.parse().unwrap();
+            prop_assert!((1..=1 + text.matches('\n').count()).contains(&line), "{told}");
+            prop_assert!(!problem.is_empty() && told.len() < 1000, "{told}");
+            prop_assert!(!told.chars().any(char::is_control), "{told:?}");
         }
     }
 }

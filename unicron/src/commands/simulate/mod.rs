@@ -5,8 +5,10 @@ mod report;
 use anyhow::Context;
 use clap::{Args, ValueEnum};
 use common::command::{BadInput, InputContext, print, print_json, store};
+use common::files::replace;
 use common::progress::{Progress, Unit};
 use report::{Report, TraceReport};
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 use unicron::cluster::{Cluster, ClusterFile, Hardware};
@@ -130,7 +132,8 @@ impl Simulate {
             report.add(of_trace, seconds);
         }
         if let Some(path) = &self.plot {
-            std::fs::write(path, stack(&pictures).as_str())
+            let svg = stack(&pictures);
+            replace(path, |file| file.write_all(svg.as_str().as_bytes()))
                 .with_context(|| format!("can't write {}", path.display()))?;
         }
         match self.json {

@@ -3,9 +3,11 @@
 use anyhow::Context;
 use clap::Args;
 use common::command::{print, print_json, store};
+use common::files::replace;
 use common::progress::Progress;
 use common::report::{Align, Table};
 use std::fmt::Display;
+use std::io::Write;
 use std::path::PathBuf;
 use unicron::trace::{Count, Description, Source};
 
@@ -40,7 +42,8 @@ impl Describe {
         }
         let description = Description::of(&source.open(&store(None), &Progress::stderr())?);
         if let Some(path) = &self.plot {
-            std::fs::write(path, description.plot().to_svg()?.as_str())
+            let svg = description.plot().to_svg()?;
+            replace(path, |file| file.write_all(svg.as_str().as_bytes()))
                 .with_context(|| format!("can't write {}", path.display()))?;
         }
         match self.json {

@@ -21,12 +21,11 @@ mod columns;
 mod header;
 
 use super::{Extent, Failure, InfiniteHbd, MAX_FAILURES, Trace, csv, infinitehbd};
-use crate::{Error, Result};
+use crate::{Error, Result, text};
 use columns::{COLUMNS, Columns};
 use header::Header;
 use std::fmt::{Display, Formatter};
-use std::fs::File;
-use std::io::{Read, Write};
+use std::io::Write;
 use std::path::Path;
 use std::str::FromStr;
 
@@ -47,20 +46,9 @@ pub fn read(path: &Path) -> Result<Trace> {
     }
 }
 
-/// The text of a file.
+/// The text of a file that should tell a trace, in whichever format.
 pub(super) fn read_text(path: &Path) -> Result<String> {
-    let mut bytes = Vec::new();
-    let file = File::open(path).map_err(Error::io(path))?;
-    file.take(MAX_FILE_BYTES + 1).read_to_end(&mut bytes).map_err(Error::io(path))?;
-    if bytes.len() as u64 > MAX_FILE_BYTES {
-        let problem = format!("the file has more than {MAX_FILE_BYTES} bytes; no trace has");
-        return Err(Error::line(path, 1, problem));
-    }
-    String::from_utf8(bytes).map_err(|error| {
-        let valid = &error.as_bytes()[..error.utf8_error().valid_up_to()];
-        let line = 1 + valid.iter().filter(|byte| **byte == b'\n').count();
-        Error::line(path, line, "is no UTF-8 text; a trace is a CSV or JSON file")
-    })
+    text::read(path, MAX_FILE_BYTES, "trace")
 }
 
 impl Trace {
