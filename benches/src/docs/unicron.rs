@@ -263,7 +263,7 @@ fn ablations_table(metrics: &EfficiencyMetrics) -> Table {
         table.row([
             row.trace.clone(),
             row.rule.clone(),
-            format!("{ratio:.4} ± {ci95:.4}"),
+            format!("{ratio:.5} ± {ci95:.5}"),
             format!("{:.2}", row.starved_mean),
         ]);
     }
