@@ -102,13 +102,23 @@ impl Hardware {
         let mut figures = *self;
         for name in Self::FIGURES {
             let figure = figures.figure_mut(name).copied().unwrap_or_default();
-            if !(figure.is_finite() && figure > 0.0) {
-                let problem = format!("{figure} is not a number above 0");
-                return Err(Error::Setting { setting: name.into(), problem });
-            }
+            check_figure(figure)
+                .map_err(|problem| Error::Setting { setting: name.into(), problem })?;
         }
         Ok(())
     }
+}
+
+/// What is wrong with a figure of a cluster or a task, such as a bandwidth or a weight. Nobody has any beyond
+/// these bounds, and within them products of a few stay finite, as solvers need.
+pub(crate) fn check_figure(figure: f64) -> Result<(), String> {
+    if !(figure.is_finite() && figure > 0.0) {
+        return Err(format!("{figure} is not a number above 0"));
+    }
+    if !(1e-30..=1e30).contains(&figure) {
+        return Err(format!("{figure:e} is beyond all that is planned with; write 1e-30 to 1e30"));
+    }
+    Ok(())
 }
 
 #[cfg(test)]

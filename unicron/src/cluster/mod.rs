@@ -7,5 +7,6 @@ mod topology;
 
 pub use file::ClusterFile;
 pub use hardware::Hardware;
+pub(crate) use hardware::check_figure;
 pub use task::TaskSpec;
 pub use topology::{Cluster, Domain};

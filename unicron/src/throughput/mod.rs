@@ -33,6 +33,7 @@ pub use shape::{Recompute, Shape, Software};
 pub use workload::Workload;
 
 use crate::cluster::Hardware;
+use crate::cluster::check_figure;
 use crate::model::LanguageModel;
 use crate::{Error, Result};
 
@@ -130,12 +131,8 @@ pub(crate) fn check_point(previous_workers: usize, workers: usize, flops: f64) -
             "{workers} workers after {previous_workers}; points start above 0 and ascend"
         )));
     }
-    if !(flops.is_finite() && flops > 0.0) {
-        return Err(bad_throughput(format!(
-            "{flops} FLOP/s with {workers} workers is not a number above 0"
-        )));
-    }
-    Ok(())
+    check_figure(flops)
+        .map_err(|problem| bad_throughput(format!("FLOP/s with {workers} workers: {problem}")))
 }
 
 fn bad_throughput(problem: impl Into<String>) -> Error {
@@ -210,7 +207,7 @@ mod tests {
         assert!(error(&[]).contains("no points"));
         assert!(error(&[(0, 1.0)]).contains("0 workers after 0"));
         assert!(error(&[(8, 1.0), (8, 2.0)]).contains("8 workers after 8"));
-        assert!(error(&[(8, f64::INFINITY)]).contains("inf FLOP/s with 8 workers"));
+        assert!(error(&[(8, f64::INFINITY)]).contains("FLOP/s with 8 workers: inf is not"));
         assert!(error(&[(8, 0.0)]).contains("not a number above 0"));
     }
 }

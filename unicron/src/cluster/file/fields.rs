@@ -1,6 +1,7 @@
 //! Reading tables of a TOML file, key by key, with the line of every mistake.
 
 use super::Value;
+use crate::cluster::check_figure;
 use crate::{Error, Result};
 use std::fmt::Display;
 use std::ops::{Range, RangeInclusive};
@@ -132,10 +133,7 @@ impl<'a, 'i> Fields<'a, 'i> {
     pub fn positive_or(&self, key: &str, absent: f64) -> Result<f64> {
         let Some(value) = self.get(key) else { return Ok(absent) };
         let number = number(self.source, value, key)?;
-        if number.is_finite() && number > 0.0 {
-            return Ok(number);
-        }
-        Err(self.error(key, format!("{number} is not a number above 0")))
+        check_figure(number).map(|()| number).map_err(|problem| self.error(key, problem))
     }
 
     /// True or false; false if absent.

@@ -105,6 +105,7 @@ fn mistakes_are_answered_with_their_line() {
     check_error("heads = 32", "heads = 33", 0, "heads: 33 heads don't divide hidden = 4096");
     check_error("batch = 512, ", "", 0, "model lacks `batch`");
     check_error("weight = 1.5", "weight = 0", 0, "weight: 0 is not a number above 0");
+    check_error("weight = 1.5", "weight = 1e300", 0, "weight: 1e300 is beyond all that is planned");
     check_error("weight = 1.5", "weight = inf", 0, "weight: inf is not a number above 0");
     check_error("min_workers = 16", "min_workers = 129", 0, "min_workers: 129 is not 0 to 128");
     check_error(
@@ -116,7 +117,7 @@ fn mistakes_are_answered_with_their_line() {
     check_error("whole_nodes = true", "whole_nodes = 1", 0, "whole_nodes: a value of type integer");
     check_error("[16, 2.7e15]", "[8, 2.7e15]", 0, "throughput: 8 workers after 8; points start");
     check_error("[16, 2.7e15]", "[16]", 0, "throughput: a point is a pair, [workers, flops]");
-    check_error("[16, 2.7e15]", "[16, nan]", 0, "throughput: NaN FLOP/s with 16 workers");
+    check_error("[16, 2.7e15]", "[16, nan]", 0, "throughput: FLOP/s with 16 workers: NaN is not");
     check_error("[[8, 1.4e15], [16, 2.7e15], [32, 5.1e15]]", "[]", 0, "throughput: there are no");
     check_error("current = 32", "current = 32\ncurrent = 32", 1, "duplicate key");
 }
