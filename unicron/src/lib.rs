@@ -10,9 +10,10 @@
 //! - [`trace`]: failures over time, recorded or made up
 //! - [`core`]: what decides: events in, commands out
 //! - [`simulate`]: the core and its rivals, driven by traces
+//! - [`worker`]: what a training process says to the agent of its node, and hears
 //! - [`error`]: what can go wrong
 //!
-//! To come: `coordinator`, `agent`, `worker` and `store`, the live system on the same core.
+//! To come: `coordinator`, `agent`, `train` and `store`, the live system on the same core.
 //!
 //! **Invariant:** nothing here does IO, reads a clock or draws a number that isn't passed in, except
 //! readers and writers of files in [`cluster`] and [`trace`].
@@ -28,5 +29,6 @@ mod text;
 pub mod throughput;
 pub mod trace;
 pub mod transition;
+pub mod worker;
 
 pub use error::{Error, Result};
