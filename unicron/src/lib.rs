@@ -24,6 +24,7 @@ pub mod detect;
 pub mod error;
 pub mod model;
 pub mod plan;
+pub mod proto;
 pub mod simulate;
 mod text;
 pub mod throughput;

@@ -292,12 +292,8 @@ mod tests {
     #[test]
     fn messages_are_what_another_language_would_write() {
         let group = r#"{"type":"group","epoch":7,"members":[{"worker":3,"stage":0,"node":"a","address":"127.0.0.1:9"}]}"#;
-        let member = Member {
-            worker: 3,
-            stage: 0,
-            node: "a".to_owned(),
-            address: "127.0.0.1:9".to_owned(),
-        };
+        let member =
+            Member { worker: 3, stage: 0, node: "a".to_owned(), address: "127.0.0.1:9".to_owned() };
         let expected = ToWorker::Group(Group { epoch: 7, members: vec![member], checkpoint: None });
         assert_eq!(parse::<ToWorker>(group.as_bytes()).unwrap(), expected);
         assert_eq!(serde_json::to_string(&expected).unwrap(), group);
