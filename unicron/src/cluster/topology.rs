@@ -79,9 +79,18 @@ impl Cluster {
     /// # Errors
     /// If these are too many.
     pub fn with_more_nodes(&self, nodes: usize) -> Result<Self> {
-        let cluster =
-            Self::new(self.nodes.saturating_add(nodes), self.gpus_per_node, self.hardware)?;
-        Ok(Self { domains: self.domains.clone(), ..cluster })
+        self.grown(self.nodes.saturating_add(nodes), self.gpus_per_node)
+    }
+
+    /// The same with so many nodes of so many GPUs, no fewer than before.
+    ///
+    /// # Errors
+    /// If a count is beyond its limit.
+    pub fn grown(&self, nodes: usize, gpus_per_node: usize) -> Result<Self> {
+        let nodes = nodes.max(self.nodes);
+        let gpus_per_node = gpus_per_node.max(self.gpus_per_node);
+        let domains = self.domains.clone();
+        Ok(Self { domains, ..Self::new(nodes, gpus_per_node, self.hardware)? })
     }
 
     /// Number of nodes.

@@ -6,6 +6,7 @@
 //! | budgets and time-outs | [`config`] |
 //! | a failure while it is handled: escalation | [`incident`] |
 //! | when and how the cluster is planned anew | `replan` |
+//! | nodes that nobody knew of; taking over from another core | `membership` |
 //!
 //! **Invariant:** nothing here does IO, reads a clock or draws a random number: the same events at the same
 //! times give the same commands.
@@ -15,12 +16,15 @@
 pub mod config;
 pub mod event;
 pub mod incident;
+mod membership;
 mod replan;
 #[cfg(test)]
 mod tests;
 
 pub use config::Config;
 pub use event::{Attempt, Change, Command, Event, PlanSource, Reconfiguration, Trigger};
+
+pub use membership::Resumed;
 
 use crate::cluster::Cluster;
 use crate::detect::{Severity, Status};

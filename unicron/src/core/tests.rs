@@ -214,6 +214,41 @@ fn a_drained_node_is_free_afterwards() {
     assert_eq!(core.healthy()[node], 8);
 }
 
+#[test]
+fn a_core_that_takes_over_leaves_workers_where_they_are() {
+    let before = started(Rule::ours());
+    let nodes = |task: usize| -> Vec<(usize, usize)> {
+        (0..16)
+            .map(|node| (node, before.placement().on(node, task)))
+            .filter(|(_, workers)| *workers > 0)
+            .collect()
+    };
+    let resumed = (0..3).map(|index| {
+        let task = Task { present: Present::default(), ..before.tasks()[index].clone() };
+        Resumed { task, nodes: nodes(index), has_ended: false }
+    });
+    let (cluster, healthy) = (Cluster::paper(), [8; 16]);
+    let config = Config::default();
+    let mut core =
+        Core::resume(cluster, Rule::ours(), config, 0.0, &healthy, resumed.collect());
+    assert_eq!(core.placement(), before.placement());
+    // A node that everybody knows of is no news.
+    assert!(core.step(1.0, Event::NodeJoined { node: 3, workers: 8 }).is_empty());
+    let (node, task) = busy_node(&core);
+    let commands = core.step(DAY_S, Event::NodeLost { node });
+    assert!(reconfiguration(&commands).unwrap().changes.iter().any(|change| change.task == task));
+}
+
+#[test]
+fn a_cluster_grows_by_nodes_that_nobody_knew_of() {
+    let mut core = started(Rule::ours());
+    core.grow(17, 8, DAY_S).unwrap();
+    assert_eq!(core.healthy()[16], 0);
+    core.step(DAY_S, Event::NodeJoined { node: 16, workers: 8 });
+    assert_eq!(core.healthy()[16], 8);
+    assert!(core.grow(usize::MAX, 8, DAY_S).is_err());
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(60))]
 

@@ -36,7 +36,8 @@ impl Default for Prior {
 #[derive(Debug, Clone, PartialEq)]
 pub struct Hazards {
     prior: Prior,
-    began_s: f64,
+    /// By node, since when it is watched.
+    began_s: Vec<f64>,
     failures: Vec<f64>,
     /// By node, when a neighbour last failed.
     neighbour_failed_s: Vec<f64>,
@@ -47,7 +48,14 @@ impl Hazards {
     #[must_use]
     pub fn new(nodes: usize, prior: Prior, now_s: f64) -> Self {
         let never = vec![f64::NEG_INFINITY; nodes];
-        Self { prior, began_s: now_s, failures: vec![0.0; nodes], neighbour_failed_s: never }
+        Self { prior, began_s: vec![now_s; nodes], failures: vec![0.0; nodes], neighbour_failed_s: never }
+    }
+
+    /// More nodes, which are watched from `now_s` on.
+    pub fn grow(&mut self, nodes: usize, now_s: f64) {
+        self.began_s.resize(nodes, now_s);
+        self.failures.resize(nodes, 0.0);
+        self.neighbour_failed_s.resize(nodes, f64::NEG_INFINITY);
     }
 
     /// A node has failed.
@@ -63,7 +71,7 @@ impl Hazards {
     /// Failures a second that are expected of a node now.
     #[must_use]
     pub fn of(&self, node: usize, now_s: f64) -> f64 {
-        let watched_s = (now_s - self.began_s).max(0.0);
+        let watched_s = (now_s - self.began_s[node]).max(0.0);
         let Prior { hazard, failures, neighbour_factor, neighbour_memory_s } = self.prior;
         let own = (failures + self.failures[node]) / (failures / hazard + watched_s);
         let since_s = now_s - self.neighbour_failed_s[node];

@@ -43,7 +43,8 @@ impl Placement {
         self.nodes[node].iter().map(|(_, workers)| workers).sum()
     }
 
-    fn add(&mut self, node: usize, task: usize, workers: usize) {
+    /// Gives a task workers of a node.
+    pub(crate) fn add(&mut self, node: usize, task: usize, workers: usize) {
         let shares = &mut self.nodes[node];
         match shares.binary_search_by_key(&task, |(other, _)| *other) {
             Ok(at) => shares[at].1 += workers,
