@@ -19,6 +19,7 @@
 //! readers and writers of files in [`cluster`] and [`trace`].
 
 pub mod cluster;
+pub mod coordinator;
 pub mod core;
 pub mod detect;
 pub mod error;

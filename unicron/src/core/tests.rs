@@ -229,8 +229,7 @@ fn a_core_that_takes_over_leaves_workers_where_they_are() {
     });
     let (cluster, healthy) = (Cluster::paper(), [8; 16]);
     let config = Config::default();
-    let mut core =
-        Core::resume(cluster, Rule::ours(), config, 0.0, &healthy, resumed.collect());
+    let mut core = Core::resume(cluster, Rule::ours(), config, 0.0, &healthy, resumed.collect());
     assert_eq!(core.placement(), before.placement());
     // A node that everybody knows of is no news.
     assert!(core.step(1.0, Event::NodeJoined { node: 3, workers: 8 }).is_empty());

@@ -48,7 +48,12 @@ impl Hazards {
     #[must_use]
     pub fn new(nodes: usize, prior: Prior, now_s: f64) -> Self {
         let never = vec![f64::NEG_INFINITY; nodes];
-        Self { prior, began_s: vec![now_s; nodes], failures: vec![0.0; nodes], neighbour_failed_s: never }
+        Self {
+            prior,
+            began_s: vec![now_s; nodes],
+            failures: vec![0.0; nodes],
+            neighbour_failed_s: never,
+        }
     }
 
     /// More nodes, which are watched from `now_s` on.

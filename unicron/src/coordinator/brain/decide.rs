@@ -1,0 +1,132 @@
+//! The core's commands, carried out.
+
+use super::node::Standing;
+use super::task::End;
+use super::{Brain, Now};
+use crate::core::{Attempt, Command, Reconfiguration};
+use serde_json::json;
+
+impl Brain {
+    /// Does what the core decides.
+    pub(super) fn carry_out(&mut self, now: Now, commands: Vec<Command>) {
+        for command in commands {
+            match command {
+                Command::Reattempt(attempt) => self.reattempt(now, attempt),
+                Command::Restart(attempt) => self.restart(now, attempt),
+                Command::Isolate { node, status } => self.isolated(now, node, status),
+                Command::Reconfigure(plan) => self.reconfigure(now, &plan),
+                Command::Stop { task, evidence } => self.leave(now, task, End::Failed, &evidence),
+                Command::BuildTable { epoch } => self.outbox.table = Some(epoch),
+                // Every tick tells the core the time.
+                Command::WakeAt { .. } => {}
+            }
+        }
+    }
+
+    /// The same workers, a new exchange.
+    fn reattempt(&mut self, now: Now, attempt: Attempt) {
+        let Attempt { incident, task, .. } = attempt;
+        if self.tasks.get(task).is_none_or(|task| task.end.is_some()) {
+            return;
+        }
+        self.record(now, "reattempt", Some(task), None, 0, "the same workers try again");
+        self.tasks[task].reattempt = Some(incident);
+        self.form(now, task, "a connection failed");
+    }
+
+    /// Whoever is at fault on the node ends; another process takes its place.
+    fn restart(&mut self, now: Now, attempt: Attempt) {
+        let Attempt { incident, task, node, .. } = attempt;
+        if self.tasks.get(task).is_none_or(|task| task.end.is_some()) {
+            return;
+        }
+        self.discard_doomed(now, task, node);
+        let text = "its process is started again";
+        self.record(now, "restart", Some(task), Some(node), 0, text);
+        self.reconcile(task, Some(incident));
+    }
+
+    fn discard_doomed(&mut self, now: Now, task: usize, node: usize) {
+        let workers = &self.tasks[task].workers;
+        let is_meant = |w: &super::task::Worker| w.node == node && w.is_doomed;
+        let doomed: Vec<u64> =
+            workers.iter().filter(|(_, w)| is_meant(w)).map(|(&number, _)| number).collect();
+        let was_member = doomed.iter().any(|&number| self.tasks[task].is_member(number));
+        for number in &doomed {
+            self.tasks[task].workers.remove(number);
+        }
+        if !doomed.is_empty() {
+            self.outbox.pushes.insert(node);
+            self.outbox.tasks.insert(task);
+        }
+        if was_member {
+            self.form(now, task, "a worker at fault was ended");
+        }
+    }
+
+    fn isolated(&mut self, now: Now, node: usize, status: crate::detect::Status) {
+        if self.nodes[node].lease_until_s.is_none() {
+            // It is lost, which is on record.
+            return;
+        }
+        self.nodes[node].standing = Standing::Isolated;
+        self.nodes[node].reason = status.to_string();
+        self.outbox.nodes.insert(node);
+        let text = format!("{status}; `unicron undrain` lets it in again");
+        self.record(now, "node-isolated", None, Some(node), 0, text);
+        for task in 0..self.tasks.len() {
+            self.discard_doomed(now, task, node);
+        }
+    }
+
+    fn reconfigure(&mut self, now: Now, plan: &Reconfiguration) {
+        let names: Vec<String> = plan
+            .changes
+            .iter()
+            .filter(|change| self.tasks.get(change.task).is_some_and(|task| task.end.is_none()))
+            .map(|change| {
+                let from = self.tasks[change.task].staying(None).count();
+                let name = &self.tasks[change.task].file.name;
+                format!("{name} from {from} to {} workers", change.size.workers)
+            })
+            .collect();
+        if !names.is_empty() {
+            let trigger = format!("{:?}", plan.trigger);
+            let source = format!("{:?}", plan.source);
+            let text = format!("{}: {}", words(&trigger), names.join(", "));
+            let details = json!({
+                "trigger": words(&trigger),
+                "source": words(&source),
+                "total_waf": plan.plan.total_waf,
+                "workers": plan.plan.workers,
+            });
+            self.record_with(now, "plan", None, None, 0, text, details);
+        }
+        for change in &plan.changes {
+            let Some(task) = self.tasks.get_mut(change.task) else { continue };
+            if task.end.is_some() {
+                continue;
+            }
+            task.granted = change.nodes.iter().copied().collect();
+            task.reason = match change.size.workers {
+                0 => "no workers are left for it".to_owned(),
+                _ => String::new(),
+            };
+            self.outbox.tasks.insert(change.task);
+            self.reconcile(change.task, None);
+            self.dismiss(now, change.task);
+        }
+    }
+}
+
+/// `NodeLost` as "node lost".
+fn words(name: &str) -> String {
+    let mut words = String::new();
+    for (index, letter) in name.chars().enumerate() {
+        if letter.is_uppercase() && index > 0 {
+            words.push(' ');
+        }
+        words.extend(letter.to_lowercase());
+    }
+    words
+}

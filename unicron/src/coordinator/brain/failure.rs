@@ -1,0 +1,363 @@
+//! What fails, and whose it is.
+
+use super::task::{Departed, LostConnection, Task};
+use super::{Brain, Now};
+use crate::core::Event;
+use crate::detect::{
+    ConnectionVerdict, Convention, Exit, Finding, Observation, Peer, Role, Status,
+    judge_connection, root_cause,
+};
+use crate::proto::v1;
+use std::collections::BTreeSet;
+
+/// Signs this close together may be of one failure, in seconds.
+const ONE_FAILURE_S: f64 = 5.0;
+
+/// After the first worker is said to hang, the others are waited for so long: who waits says so.
+const HANG_GRACE_S: f64 = 0.3;
+
+/// Signs of a task that are kept.
+const MOST_OBSERVATIONS: usize = 256;
+
+impl Brain {
+    /// A worker's process has ended, or never began.
+    pub(super) fn worker_ended(&mut self, now: Now, node: usize, ended: &v1::WorkerEnded) {
+        let Some((task, worker)) = self.find(ended.worker) else { return };
+        if worker.node != node {
+            return;
+        }
+        let exit = ended.code.map(Exit::from_shell);
+        let text = match exit {
+            Some(exit) => exit.to_string(),
+            None => format!("could not be started: {}", ended.problem),
+        };
+        self.worker_gone(now, task, ended.worker, exit, &text, &ended.last_lines);
+    }
+
+    /// A worker isn't there any more: the others go on, and somebody takes its place.
+    pub(super) fn worker_gone(
+        &mut self,
+        now: Now,
+        task: usize,
+        number: u64,
+        exit: Option<Exit>,
+        text: &str,
+        last_lines: &[String],
+    ) {
+        let Some(worker) = self.tasks[task].workers.remove(&number) else { return };
+        let node = worker.node;
+        self.outbox.tasks.insert(task);
+        self.outbox.pushes.insert(node);
+        let task_ = &mut self.tasks[task];
+        task_.departed.insert(number, Departed { node, exit });
+        let was_member = task_.is_member(number);
+        if exit.is_some_and(Exit::is_success) {
+            return self.worker_finished(now, task, number, node);
+        }
+        if was_member {
+            self.form(now, task, &format!("worker {number} is gone"));
+        }
+        if worker.is_leaving {
+            return;
+        }
+        let exit = exit.unwrap_or(Exit::Code(1));
+        let name = self.nodes[node].name.clone();
+        let observed =
+            Observation::of_exit(now.s, &name, number as u32, exit, Convention::Plain, false);
+        let Some(observation) = observed else { return };
+        self.tasks[task].note(observation);
+        let status = self.tasks[task].status_of(&name, now.s, Status::ExitedAbnormally);
+        let details = serde_json::json!({ "status": status, "last_lines": last_lines });
+        self.detected(now, task, node, number, status, text, details);
+        self.fail(now, task, node, status, worker.incident);
+    }
+
+    /// A worker has done its part: its task is done when all have.
+    fn worker_finished(&mut self, now: Now, task: usize, number: u64, node: usize) {
+        let text = "has done its part";
+        self.record(now, "worker-finished", Some(task), Some(node), number, text);
+        if let Some(granted) = self.tasks[task].granted.get_mut(&node) {
+            *granted = granted.saturating_sub(1);
+        }
+        if self.tasks[task].workers.is_empty() && !self.tasks[task].file.speaks() {
+            self.end(now, task, super::task::End::Done, "its program has ended with code 0");
+        }
+    }
+
+    /// An agent has seen something.
+    pub(super) fn observed(&mut self, now: Now, node: usize, seen: &v1::Observation) {
+        let Ok(status) = seen.status.parse::<Status>() else { return };
+        let role = match seen.role.as_str() {
+            "root" => Role::Root,
+            "cascade" => Role::Cascade,
+            _ => Role::Confirmation,
+        };
+        let name = self.nodes[node].name.clone();
+        let finding = Finding::new(status, role);
+        let observation =
+            Observation::new(now.s, &name, Some(seen.worker as u32), finding, &seen.text);
+        let found = self.find(seen.worker).map(|(task, worker)| (task, worker.node));
+        let Some((task, worker_node)) = found else {
+            // The node's own: every task on it is concerned.
+            if seen.worker == 0 && role == Role::Root {
+                self.node_at_fault(now, node, status, &seen.text);
+            }
+            return;
+        };
+        if worker_node != node {
+            return;
+        }
+        self.tasks[task].note(observation);
+        if role != Role::Root {
+            return;
+        }
+        let details = serde_json::json!({ "status": status, "last_lines": seen.last_lines });
+        self.detected(now, task, node, seen.worker, status, &seen.text, details);
+        let incident = self.tasks[task].workers.get(&seen.worker).and_then(|w| w.incident);
+        self.doom(task, seen.worker, status);
+        self.fail(now, task, node, status, incident);
+    }
+
+    /// A fault of the node that no worker has told of.
+    fn node_at_fault(&mut self, now: Now, node: usize, status: Status, text: &str) {
+        let tasks: Vec<usize> = (0..self.tasks.len())
+            .filter(|&task| self.tasks[task].workers.values().any(|w| w.node == node))
+            .collect();
+        for task in tasks {
+            self.detected(now, task, node, 0, status, text, serde_json::Value::Null);
+            self.fail(now, task, node, status, None);
+        }
+    }
+
+    /// A worker that has raised something doesn't go on, except where the network alone is at fault.
+    fn doom(&mut self, task: usize, number: u64, status: Status) {
+        if status.is_about_a_peer() || status == Status::StorageError {
+            return;
+        }
+        if let Some(worker) = self.tasks[task].workers.get_mut(&number) {
+            worker.is_doomed = true;
+        }
+    }
+
+    /// Tells the core, or that the attempt to cure an earlier failure has failed.
+    fn fail(&mut self, now: Now, task: usize, node: usize, status: Status, incident: Option<u64>) {
+        self.tasks[task].progress.failures += 1;
+        let event = match incident {
+            Some(incident) => Event::Attempted { incident, succeeded: false },
+            None => Event::Failed { task, node, status },
+        };
+        let commands = self.core.step(now.s, event);
+        self.carry_out(now, commands);
+        if self.tasks[task].end.is_none() {
+            self.reconcile(task, None);
+        }
+    }
+
+    #[allow(clippy::too_many_arguments, reason = "an event has these parts")]
+    fn detected(
+        &mut self,
+        now: Now,
+        task: usize,
+        node: usize,
+        worker: u64,
+        status: Status,
+        text: &str,
+        mut details: serde_json::Value,
+    ) {
+        if let Some(details) = details.as_object_mut() {
+            details.insert("severity".to_owned(), serde_json::json!(status.severity()));
+            details.insert("method".to_owned(), serde_json::json!(status.method().to_string()));
+        }
+        let text = format!("{status}: {text}");
+        self.record_with(now, "failure", Some(task), Some(node), worker, text, details);
+    }
+
+    /// All workers of a node are gone with it.
+    pub(super) fn node_gone(&mut self, now: Now, node: usize) {
+        for task in 0..self.tasks.len() {
+            let here = self.tasks[task].workers.iter().filter(|(_, worker)| worker.node == node);
+            let gone: Vec<u64> = here.map(|(&number, _)| number).collect();
+            if gone.is_empty() {
+                continue;
+            }
+            let was_member = gone.iter().any(|&number| self.tasks[task].is_member(number));
+            for number in gone {
+                self.tasks[task].workers.remove(&number);
+                self.tasks[task].departed.insert(number, Departed { node, exit: None });
+            }
+            self.tasks[task].granted.remove(&node);
+            self.tasks[task].progress.failures += 1;
+            self.outbox.tasks.insert(task);
+            if was_member {
+                let why = format!("node {} is lost", self.nodes[node].name);
+                self.form(now, task, &why);
+            }
+        }
+        let commands = self.core.step(now.s, Event::NodeLost { node });
+        self.carry_out(now, commands);
+    }
+
+    /// A worker says that another can't be reached any more.
+    pub(super) fn lost_peer(&mut self, now: Now, lost: &v1::LostPeer) {
+        let Some((task, _)) = self.find(lost.worker) else { return };
+        let task = &mut self.tasks[task];
+        let is_new = lost.epoch == task.epoch() && task.is_member(lost.peer);
+        if is_new && task.lost_connections.len() < MOST_OBSERVATIONS {
+            task.lost_connections.push(LostConnection {
+                epoch: lost.epoch,
+                worker: lost.worker,
+                peer: lost.peer,
+                at_s: now.s,
+            });
+        }
+    }
+
+    /// A connection whose ends both live is tried again; one with a dead end is put down to that.
+    pub(super) fn judge_connections(&mut self, now: Now, task: usize) {
+        let lost = std::mem::take(&mut self.tasks[task].lost_connections);
+        let mut failed = None;
+        for connection in lost {
+            let ends = [connection.worker, connection.peer].map(|end| self.peer(task, end));
+            let verdict = judge_connection(
+                Status::ConnectionReset,
+                ends,
+                connection.at_s,
+                now.s,
+                self.settings.connection_grace_s,
+            );
+            match verdict {
+                ConnectionVerdict::Wait { .. } => {
+                    self.tasks[task].lost_connections.push(connection);
+                }
+                ConnectionVerdict::Failure(_) => failed = Some(connection),
+                ConnectionVerdict::Cascade { .. } | ConnectionVerdict::Finished => {}
+            }
+        }
+        let Some(LostConnection { worker, peer, .. }) = failed else { return };
+        let Some(node) = self.tasks[task].workers.get(&worker).map(|worker| worker.node) else {
+            return;
+        };
+        self.tasks[task].lost_connections.clear();
+        let text = format!("the connection to worker {peer} is gone, and both live");
+        let status = Status::ConnectionReset;
+        let details = serde_json::json!({ "status": status });
+        self.detected(now, task, node, worker, status, &text, details);
+        self.fail(now, task, node, status, None);
+    }
+
+    /// What is known of one end of a connection.
+    fn peer(&self, task: usize, number: u64) -> Peer {
+        let task = &self.tasks[task];
+        match (task.workers.get(&number), task.departed.get(&number)) {
+            (Some(worker), _) => {
+                let until_s = self.nodes[worker.node].lease_until_s;
+                let last_alive_s = until_s.map_or(f64::NAN, |s| s - self.settings.lease_s);
+                Peer { last_alive_s, exit: None, is_node_lost: until_s.is_none() }
+            }
+            (None, Some(departed)) => Peer {
+                last_alive_s: f64::NAN,
+                exit: departed.exit,
+                is_node_lost: departed.exit.is_none(),
+            },
+            (None, None) => Peer { last_alive_s: f64::NAN, exit: None, is_node_lost: true },
+        }
+    }
+
+    /// A worker waits for others.
+    pub(super) fn waiting(&mut self, waiting: v1::Waiting) {
+        let Some((task, _)) = self.find(waiting.worker) else { return };
+        let task = &mut self.tasks[task];
+        if waiting.epoch == task.epoch()
+            && let Some(worker) = task.workers.get_mut(&waiting.worker)
+        {
+            worker.waiting = Some((waiting.epoch, waiting.for_workers));
+        }
+    }
+
+    /// A worker's step takes longer than it may. All of a group's do: one of them is to blame.
+    pub(super) fn hung(&mut self, now: Now, hung: &v1::Hung) {
+        let Some((task, _)) = self.find(hung.worker) else { return };
+        let task = &mut self.tasks[task];
+        if hung.epoch != task.epoch() {
+            return;
+        }
+        if let Some(worker) = task.workers.get_mut(&hung.worker) {
+            worker.hung = Some(hung.process_state.chars().next().unwrap_or('S'));
+            task.hung_since_s.get_or_insert(now.s);
+        }
+    }
+
+    /// Who hangs, once everybody had time to say for whom they wait: it is ended, so that the others see
+    /// a reset, and takes part again as a new process.
+    pub(super) fn judge_hang(&mut self, now: Now, task: usize) {
+        let task_ = &self.tasks[task];
+        if task_.hung_since_s.is_none_or(|since_s| now.s < since_s + HANG_GRACE_S) {
+            return;
+        }
+        let culprits = task_.culprits();
+        self.tasks[task].hung_since_s = None;
+        for number in culprits {
+            let Some(worker) = self.tasks[task].workers.get_mut(&number) else { continue };
+            let (node, incident) = (worker.node, worker.incident);
+            let is_stopped = worker.hung == Some('T');
+            worker.is_doomed = true;
+            let text = match is_stopped {
+                true => "others wait for it, and its process is stopped",
+                false => "others wait for it, and it makes no progress",
+            };
+            let status = Status::TaskHang;
+            let details = serde_json::json!({ "status": status });
+            self.detected(now, task, node, number, status, text, details);
+            self.fail(now, task, node, status, incident);
+        }
+    }
+}
+
+impl Task {
+    fn note(&mut self, observation: Observation) {
+        if self.observations.len() < MOST_OBSERVATIONS {
+            self.observations.push(observation);
+        }
+    }
+
+    /// What the signs on a node that are of one failure say together.
+    fn status_of(&self, node: &str, now_s: f64, otherwise: Status) -> Status {
+        let recent = self.observations.iter().filter(|observation| {
+            observation.node == node && observation.time_s >= now_s - ONE_FAILURE_S
+        });
+        let recent: Vec<Observation> = recent.cloned().collect();
+        root_cause(&recent).map_or(otherwise, |cause| cause.status)
+    }
+
+    /// Of a group that stands still: whose processes are stopped; else for whom others wait and who waits
+    /// for nobody; else who has said nothing.
+    fn culprits(&self) -> Vec<u64> {
+        let Some(group) = &self.group else { return Vec::new() };
+        let numbers = || group.members.iter().map(|member| member.worker);
+        let of = |number: u64| self.workers.get(&number);
+        let is_stopped =
+            |&number: &u64| of(number).is_some_and(|w| matches!(w.hung, Some('T' | 't')));
+        let stopped: Vec<u64> = numbers().filter(is_stopped).collect();
+        if !stopped.is_empty() {
+            return stopped;
+        }
+        let waits = |number: u64| of(number).is_some_and(|worker| worker.waiting.is_some());
+        let waited_for: BTreeSet<u64> = self
+            .workers
+            .values()
+            .filter_map(|worker| worker.waiting.as_ref())
+            .flat_map(|(_, others)| others.iter().copied())
+            .collect();
+        let blamed: Vec<u64> =
+            numbers().filter(|number| waited_for.contains(number) && !waits(*number)).collect();
+        if !blamed.is_empty() {
+            return blamed;
+        }
+        let silent: Vec<u64> = numbers().filter(|&number| !waits(number)).collect();
+        match silent.is_empty() {
+            // Everybody waits: whoever is restarted, all begin a new exchange.
+            true => numbers().take(1).collect(),
+            false => silent,
+        }
+    }
+}

@@ -1,0 +1,110 @@
+//! Who works together.
+//!
+//! A group is formed of the workers that are ready, as long as every stage has one. It is formed anew
+//! whenever that changes, at once: members keep what they have computed, so nothing is lost by it.
+
+use super::{Brain, Now};
+use crate::worker::protocol::{Group, Member};
+
+/// How long a task's first group waits for workers that are still starting, once some are ready.
+const FIRST_GROUP_S: f64 = 5.0;
+
+impl Brain {
+    /// A worker can be part of a group.
+    pub(super) fn worker_ready(
+        &mut self,
+        now: Now,
+        task: usize,
+        worker: u64,
+        address: String,
+        fingerprint: String,
+    ) {
+        let task_ = &mut self.tasks[task];
+        let Some(ready) = task_.workers.get_mut(&worker) else { return };
+        if ready.address.as_ref() == Some(&address) {
+            return;
+        }
+        (ready.address, ready.fingerprint) = (Some(address), fingerprint);
+        self.outbox.tasks.insert(task);
+        let is_first = task_.group.is_none() && task_.progress.iteration == 0;
+        let are_all_ready = task_.staying(None).all(|(_, worker)| worker.address.is_some());
+        if !is_first || are_all_ready {
+            self.form(now, task, &format!("worker {worker} is ready"));
+        } else {
+            task_.form_at_s.get_or_insert(now.s + FIRST_GROUP_S);
+        }
+    }
+
+    /// Forms a task's group of who is ready; without one if a stage has nobody.
+    pub(super) fn form(&mut self, now: Now, task: usize, why: &str) {
+        let epoch = self.number();
+        let task_ = &mut self.tasks[task];
+        if task_.end.is_some() {
+            return;
+        }
+        task_.form_at_s = None;
+        (task_.has_committed, task_.hung_since_s) = (false, None);
+        task_.lost_connections.clear();
+        for worker in task_.workers.values_mut() {
+            (worker.waiting, worker.hung) = (None, None);
+        }
+        let fingerprint = self.usual_fingerprint(task);
+        let task_ = &mut self.tasks[task];
+        let nodes = &self.nodes;
+        let ready = task_.workers.iter().filter(|(_, worker)| worker.fingerprint == fingerprint);
+        let members: Vec<Member> = ready
+            .filter_map(|(&number, worker)| {
+                Some(Member {
+                    worker: number,
+                    stage: worker.stage,
+                    node: nodes[worker.node].name.clone(),
+                    address: worker.address.clone()?,
+                })
+            })
+            .collect();
+        let has = |stage| members.iter().any(|member| member.stage == stage);
+        let is_whole = (0..task_.file.stages() as u32).all(has);
+        self.outbox.tasks.insert(task);
+        let involved = task_.workers.values().map(|worker| worker.node);
+        self.outbox.pushes.extend(involved);
+        if !is_whole {
+            task_.group = None;
+            let text = format!("{why}; waits until every stage has a worker");
+            self.record(now, "group", Some(task), None, 0, text);
+            return;
+        }
+        let text = format!("{why}; {} workers go on", members.len());
+        let numbers: Vec<u64> = members.iter().map(|member| member.worker).collect();
+        task_.group = Some(Group { epoch, members, checkpoint: task_.checkpoint.clone() });
+        let details = serde_json::json!({ "epoch": epoch, "workers": numbers });
+        self.record_with(now, "group", Some(task), None, 0, text, details);
+    }
+
+    /// Workers whose arithmetic differs from that of most can't take part: bits would differ.
+    fn usual_fingerprint(&self, task: usize) -> String {
+        let workers = self.tasks[task].workers.values().filter(|worker| worker.address.is_some());
+        let mut counts: Vec<(usize, &String)> = Vec::new();
+        for worker in workers {
+            match counts.iter_mut().find(|(_, other)| **other == worker.fingerprint) {
+                Some((count, _)) => *count += 1,
+                None => counts.push((1, &worker.fingerprint)),
+            }
+        }
+        let usual = counts.into_iter().max_by_key(|(count, _)| *count);
+        usual.map_or(String::new(), |(_, fingerprint)| fingerprint.clone())
+    }
+
+    /// Lets go of those who leave, once everybody who stays has taken part in an iteration.
+    pub(super) fn dismiss(&mut self, now: Now, task: usize) {
+        let task_ = &self.tasks[task];
+        let is_one_leaving = task_.workers.values().any(|worker| worker.is_leaving);
+        let have_all_joined = task_.staying(None).all(|(&number, _)| task_.is_member(number));
+        if !is_one_leaving || !have_all_joined || !task_.has_committed {
+            return;
+        }
+        let leavers = task_.workers.values().filter(|worker| worker.is_leaving);
+        self.outbox.pushes.extend(leavers.map(|worker| worker.node));
+        self.tasks[task].workers.retain(|_, worker| !worker.is_leaving);
+        self.form(now, task, "workers have left");
+    }
+}

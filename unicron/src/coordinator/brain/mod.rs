@@ -1,0 +1,303 @@
+//! What the coordinator thinks: what agents and people say goes in, what is stored, recorded and sent
+//! comes out. The decisions are [`crate::core`]'s; here they become workers and groups.
+//!
+//! | what | file |
+//! |---|---|
+//! | a node: its agent, its lease | [`node`] |
+//! | a task: its workers, how far it is | [`task`] |
+//! | which workers a task has on which nodes | `roster` |
+//! | who works together | `group` |
+//! | what fails, and whose it is | `failure` |
+//! | what gets done | `progress` |
+//! | the core's commands, carried out | `decide` |
+//! | what people ask | `request` |
+//! | what is stored, and taking over | [`record`] |
+//!
+//! **Invariant:** no IO, no clock, no random number: the same calls at the same times have the same
+//! results.
+//!
+//! **Invariant:** what is pushed was stored before: a coordinator that takes over knows every group that
+//! any worker may be in.
+
+mod decide;
+mod failure;
+mod group;
+pub mod node;
+mod progress;
+pub mod record;
+mod request;
+mod roster;
+pub mod task;
+#[cfg(test)]
+mod tests;
+
+use crate::cluster::{Cluster, Hardware};
+use crate::core::{Config, Core};
+use crate::plan::Rule;
+use crate::plan::table::Table;
+use crate::proto::v1;
+use node::Node;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use std::collections::{BTreeMap, BTreeSet};
+use task::Task;
+
+/// The time, by two clocks.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Now {
+    /// Seconds of a clock that never goes back; all durations are counted by it.
+    pub s: f64,
+    /// Milliseconds of the Unix epoch, for people.
+    pub wall_ms: i64,
+}
+
+/// What an operator may set.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Settings {
+    /// Seconds that a node's lease lasts.
+    pub lease_s: f64,
+    /// Seconds after which a lost connection between two workers that both live is the network's.
+    pub connection_grace_s: f64,
+    /// Budgets of the core.
+    pub core: Config,
+    /// How plans are valued.
+    pub rule: Rule,
+    /// A folder that all nodes see, for checkpoints of tasks that name none.
+    pub checkpoints: String,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            // The paper notices a lost node after 5.6 s; this leaves time to plan and to push.
+            lease_s: 4.0,
+            connection_grace_s: 1.0,
+            core: Config::default(),
+            rule: Rule::ours(),
+            checkpoints: String::new(),
+        }
+    }
+}
+
+/// A cluster, its tasks, and what is to be done about them.
+#[derive(Debug, Clone)]
+pub struct Brain {
+    settings: Settings,
+    core: Core,
+    /// Of this leadership; the upper half of every number that it gives.
+    term: u64,
+    next_number: u64,
+    /// By the core's index.
+    nodes: Vec<Node>,
+    /// By the core's index.
+    tasks: Vec<Task>,
+    outbox: Outbox,
+}
+
+/// What is to be done, in this order: store, record, send.
+#[derive(Debug, Clone, Default)]
+pub struct Outbox {
+    /// Nodes to be stored.
+    pub nodes: BTreeSet<usize>,
+    /// Tasks to be stored.
+    pub tasks: BTreeSet<usize>,
+    /// What has happened.
+    pub events: Vec<Happened>,
+    /// Nodes whose agents are to hear their newest state.
+    pub pushes: BTreeSet<usize>,
+    /// Messages to nodes' agents.
+    pub sends: Vec<(usize, v1::to_agent::Message)>,
+    /// A table of plans is wanted for this epoch of the core.
+    pub table: Option<u64>,
+}
+
+/// Something that has happened, before it has its number in the log.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Happened {
+    /// Milliseconds of the Unix epoch.
+    pub at_ms: i64,
+    /// What sort of thing.
+    pub kind: String,
+    /// The task's name, if it is about one.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub task: String,
+    /// The node's.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub node: String,
+    /// The worker.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub worker: u64,
+    /// For people.
+    pub text: String,
+    /// For programs.
+    #[serde(default, skip_serializing_if = "Value::is_null")]
+    pub details: Value,
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde's signature")]
+fn is_zero(number: &u64) -> bool {
+    *number == 0
+}
+
+/// Leaderships differ in the upper half of numbers; a leadership gives fewer than these.
+const NUMBERS_OF_A_TERM: u64 = 1 << 32;
+
+impl Brain {
+    /// Of a cluster that nobody has joined.
+    #[must_use]
+    pub fn new(settings: Settings, term: u64, now: Now) -> Self {
+        let core = Core::new(no_nodes(), settings.rule, settings.core, now.s).with_table();
+        let next_number = term * NUMBERS_OF_A_TERM;
+        let (nodes, tasks, outbox) = (Vec::new(), Vec::new(), Outbox::default());
+        Self { settings, core, term, next_number, nodes, tasks, outbox }
+    }
+
+    /// What is to be done since this was last asked.
+    pub fn take(&mut self) -> Outbox {
+        std::mem::take(&mut self.outbox)
+    }
+
+    /// Time has passed: leases end, groups that waited are formed, connections are judged.
+    pub fn tick(&mut self, now: Now) {
+        self.end_leases(now);
+        for task in 0..self.tasks.len() {
+            if self.tasks[task].form_at_s.is_some_and(|at_s| at_s <= now.s) {
+                self.form(now, task, "not everybody is ready, but every stage is");
+            }
+            self.judge_connections(now, task);
+            self.judge_hang(now, task);
+        }
+        let commands = self.core.step(now.s, crate::core::Event::Ticked);
+        self.carry_out(now, commands);
+    }
+
+    /// A table of plans has been built.
+    pub fn table_built(&mut self, now: Now, epoch: u64, table: Table) {
+        let commands = self.core.step(now.s, crate::core::Event::TableBuilt { epoch, table });
+        self.carry_out(now, commands);
+    }
+
+    /// The core as it is, to build a table from on another thread.
+    #[must_use]
+    pub fn core(&self) -> &Core {
+        &self.core
+    }
+
+    /// The tasks, in the order in which they were submitted.
+    #[must_use]
+    pub fn tasks(&self) -> &[Task] {
+        &self.tasks
+    }
+
+    /// The nodes, in the order in which they came.
+    #[must_use]
+    pub fn nodes(&self) -> &[Node] {
+        &self.nodes
+    }
+
+    fn record(
+        &mut self,
+        now: Now,
+        kind: &str,
+        task: Option<usize>,
+        node: Option<usize>,
+        worker: u64,
+        text: impl Into<String>,
+    ) {
+        self.record_with(now, kind, task, node, worker, text, Value::Null);
+    }
+
+    #[allow(clippy::too_many_arguments, reason = "an event has these parts")]
+    fn record_with(
+        &mut self,
+        now: Now,
+        kind: &str,
+        task: Option<usize>,
+        node: Option<usize>,
+        worker: u64,
+        text: impl Into<String>,
+        details: Value,
+    ) {
+        self.outbox.events.push(Happened {
+            at_ms: now.wall_ms,
+            kind: kind.to_owned(),
+            task: task.map_or(String::new(), |task| self.tasks[task].file.name.clone()),
+            node: node.map_or(String::new(), |node| self.nodes[node].name.clone()),
+            worker,
+            text: text.into(),
+            details,
+        });
+    }
+
+    /// The task and the stage's node of a worker that still counts.
+    fn find(&self, worker: u64) -> Option<(usize, &task::Worker)> {
+        self.tasks
+            .iter()
+            .enumerate()
+            .find_map(|(index, task)| task.workers.get(&worker).map(|worker| (index, worker)))
+    }
+
+    /// What a node is to have.
+    #[must_use]
+    pub fn node_state(&self, node: usize) -> v1::NodeState {
+        let mut workers = Vec::new();
+        let mut groups = Vec::new();
+        for task in &self.tasks {
+            let here = task.workers.iter().filter(|(_, worker)| worker.node == node);
+            let mut is_here = false;
+            for (&number, worker) in here {
+                is_here = true;
+                workers.push(v1::WantedWorker {
+                    worker: number,
+                    task: task.file.name.clone(),
+                    stage: worker.stage,
+                    launch: Some(self.launch(task)),
+                });
+            }
+            if let Some(group) = task.group.as_ref().filter(|_| is_here) {
+                groups.push(to_wire(&task.file.name, group));
+            }
+        }
+        v1::NodeState { version: self.nodes[node].version, workers, groups }
+    }
+
+    fn launch(&self, task: &Task) -> v1::Launch {
+        let folder = match &task.file.checkpoints {
+            Some(folder) => folder.clone(),
+            None => format!("{}/{}", self.settings.checkpoints, task.file.name),
+        };
+        let mut environment: BTreeMap<String, String> = task.file.environment.clone();
+        environment.insert(crate::worker::protocol::env::CHECKPOINTS.to_owned(), folder);
+        let (command, is_unicron) = match task.file.train_arguments() {
+            Some(arguments) => (arguments, true),
+            None => (task.file.command.clone().unwrap_or_default(), false),
+        };
+        v1::Launch { command, environment: environment.into_iter().collect(), is_unicron }
+    }
+}
+
+/// A group as it is on the wire.
+fn to_wire(task: &str, group: &crate::worker::protocol::Group) -> v1::Group {
+    let member = |member: &crate::worker::protocol::Member| v1::Member {
+        worker: member.worker,
+        stage: member.stage,
+        node: member.node.clone(),
+        address: member.address.clone(),
+    };
+    let checkpoint = group.checkpoint.as_ref().map(|checkpoint| v1::Checkpoint {
+        iteration: checkpoint.iteration,
+        path: checkpoint.path.clone(),
+    });
+    v1::Group {
+        task: task.to_owned(),
+        epoch: group.epoch,
+        members: group.members.iter().map(member).collect(),
+        checkpoint,
+    }
+}
+
+/// A cluster has a node at least; nobody has joined as this one yet.
+fn no_nodes() -> Cluster {
+    let hardware = Hardware::kind(Hardware::DEFAULT_KIND).expect("the default is a known kind");
+    Cluster::new(1, 1, hardware).expect("one node of one worker is a cluster")
+}

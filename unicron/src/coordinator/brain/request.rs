@@ -1,0 +1,162 @@
+//! What people ask.
+
+use super::node::Standing;
+use super::task::{End, Task};
+use super::{Brain, Now};
+use crate::coordinator::TaskFile;
+use crate::core::Event;
+use crate::proto::v1;
+
+/// Tasks that a coordinator keeps, those that have ended included.
+const MAX_TASKS: usize = 10_000;
+
+impl Brain {
+    /// Somebody wants a task to run.
+    ///
+    /// # Errors
+    /// If there is one of this name that runs, or too many.
+    pub fn submit(&mut self, now: Now, file: TaskFile, toml: String) -> Result<(), String> {
+        let same = |task: &Task| task.file.name == file.name && task.end.is_none();
+        if self.tasks.iter().any(same) {
+            let name = &file.name;
+            return Err(format!("task {name} runs already; stop it, or choose another name"));
+        }
+        if self.tasks.len() >= MAX_TASKS {
+            return Err(format!("there are {MAX_TASKS} tasks; a coordinator keeps no more"));
+        }
+        let task = file.to_task().map_err(|error| error.to_string())?;
+        let index = self.tasks.len();
+        self.tasks.push(Task { reason: "waits for workers".to_owned(), ..Task::new(file, toml) });
+        self.outbox.tasks.insert(index);
+        self.record(now, "task-submitted", Some(index), None, 0, "");
+        let commands = self.core.step(now.s, Event::TaskSubmitted { task: Box::new(task) });
+        self.carry_out(now, commands);
+        Ok(())
+    }
+
+    /// Somebody wants a task to end.
+    ///
+    /// # Errors
+    /// If there is none of this name that runs.
+    pub fn stop(&mut self, now: Now, name: &str) -> Result<(), String> {
+        let running = |task: &Task| task.file.name == name && task.end.is_none();
+        let Some(task) = self.tasks.iter().position(running) else {
+            return Err(format!("no task {name:?} runs; `unicron tasks` lists them"));
+        };
+        self.end(now, task, End::Stopped, "somebody has stopped it");
+        Ok(())
+    }
+
+    /// Somebody wants a node to be free of tasks.
+    ///
+    /// # Errors
+    /// If there is none of this name.
+    pub fn drain(&mut self, now: Now, name: &str) -> Result<(), String> {
+        let node = self.node_named(name)?;
+        self.nodes[node].standing = Standing::Drained;
+        self.nodes[node].reason = "somebody has drained it".to_owned();
+        self.outbox.nodes.insert(node);
+        self.record(now, "node-drained", None, Some(node), 0, "");
+        let commands = self.core.step(now.s, Event::DrainAsked { node });
+        self.carry_out(now, commands);
+        Ok(())
+    }
+
+    /// Somebody lets a node have tasks again, drained or isolated.
+    ///
+    /// # Errors
+    /// If there is none of this name.
+    pub fn undrain(&mut self, now: Now, name: &str) -> Result<(), String> {
+        let node = self.node_named(name)?;
+        self.readmit(now, node, "somebody lets it in");
+        Ok(())
+    }
+
+    fn node_named(&self, name: &str) -> Result<usize, String> {
+        let found = self.nodes.iter().position(|node| node.name == name);
+        found.ok_or_else(|| format!("there is no node {name:?}; `unicron nodes` lists them"))
+    }
+
+    /// Nodes that a task has workers on, and that have agents.
+    #[must_use]
+    pub fn nodes_of(&self, name: &str) -> Vec<usize> {
+        let tasks = self.tasks.iter().filter(|task| task.file.name == name);
+        let mut nodes: Vec<usize> =
+            tasks.flat_map(|task| task.workers.values().map(|worker| worker.node)).collect();
+        nodes.sort_unstable();
+        nodes.dedup();
+        nodes
+    }
+
+    /// Whether a task of this name was ever submitted.
+    #[must_use]
+    pub fn knows(&self, name: &str) -> bool {
+        self.tasks.iter().any(|task| task.file.name == name)
+    }
+
+    /// All tasks, as people see them.
+    #[must_use]
+    pub fn tasks_reply(&self) -> v1::TasksReply {
+        v1::TasksReply { tasks: self.tasks.iter().map(|task| self.task_reply(task)).collect() }
+    }
+
+    fn task_reply(&self, task: &Task) -> v1::Task {
+        let progress = &task.progress;
+        let workers = task.workers.iter().enumerate().map(|(index, (&number, worker))| {
+            let state = match (&worker.address, worker.is_leaving) {
+                (_, true) => "leaving",
+                (None, _) if worker.pid == 0 => "wanted",
+                (None, _) if task.file.speaks() => "starting",
+                (None, _) => "running",
+                (Some(_), _) if task.is_member(number) => "working",
+                (Some(_), _) => "ready",
+            };
+            let members = task.group.iter().flat_map(|group| &group.members);
+            let rank = members.map(|member| member.worker).position(|member| member == number);
+            v1::TaskWorker {
+                rank: rank.unwrap_or(index) as u32,
+                node: self.nodes[worker.node].name.clone(),
+                pid: worker.pid,
+                worker: number,
+                stage: worker.stage,
+                state: state.to_owned(),
+            }
+        });
+        v1::Task {
+            name: task.file.name.clone(),
+            state: task.state().to_owned(),
+            reason: task.reason.clone(),
+            iteration: progress.iteration,
+            epoch: task.epoch(),
+            workers: workers.collect(),
+            weights_file: progress.weights_file.clone(),
+            weights_sha256: progress.weights_sha256.clone(),
+            weight: task.file.weight,
+            wanted: task.file.workers as u32,
+            recomputed_micro_batches: progress.redone.micro_batches,
+            recomputed_stage_passes: progress.redone.stage_passes,
+            loss: progress.loss,
+            failures: progress.failures,
+            committed_twice: progress.committed_twice,
+        }
+    }
+
+    /// All nodes, as people see them.
+    #[must_use]
+    pub fn nodes_reply(&self, now: Now) -> v1::NodesReply {
+        let used = |node: usize| {
+            let workers = self.tasks.iter().flat_map(|task| task.workers.values());
+            workers.filter(|worker| worker.node == node).count() as u32
+        };
+        let nodes = self.nodes.iter().enumerate().map(|(index, node)| v1::Node {
+            name: node.name.clone(),
+            state: node.state().to_owned(),
+            slots: node.slots as u32,
+            used: used(index),
+            reason: node.reason.clone(),
+            lease_left_s: node.lease_until_s.map(|until_s| until_s - now.s),
+            gpus: node.gpus.clone(),
+        });
+        v1::NodesReply { nodes: nodes.collect() }
+    }
+}

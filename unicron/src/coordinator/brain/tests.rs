@@ -1,0 +1,1 @@
+//! The brain as a whole: agents and people made up, no process anywhere.

@@ -1,0 +1,294 @@
+//! The file that describes a task, `task.toml`.
+//!
+//! ```toml
+//! name = "gpt"
+//! workers = 4             # wanted; fewer is worth less
+//! min_workers = 2         # fewer is worth nothing
+//! weight = 1.0
+//!
+//! [train]                 # the reference trainer; or `command = ["python3", "train.py"]`
+//! preset = "tiny"
+//! iterations = 100
+//! seed = 1
+//! ```
+
+use crate::plan::{Present, Task};
+use crate::throughput::Throughput;
+use crate::{Error, Result};
+use serde::Deserialize;
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+
+/// A task as its owner describes it.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TaskFile {
+    /// The name, unique among tasks: letters, digits, `-`, `_` and `.`.
+    pub name: String,
+    /// Its priority `w(t)`, above 0.
+    #[serde(default = "one")]
+    pub weight: f64,
+    /// Workers that it wants.
+    pub workers: usize,
+    /// With fewer it counts as not running: the paper's `T_necessary(t)`.
+    #[serde(default)]
+    pub min_workers: usize,
+    /// What it keeps however low its worth; the fewest that it can run on where absent.
+    pub guaranteed_workers: Option<usize>,
+    /// FLOP/s that each worker achieves: what makes tasks comparable.
+    #[serde(default = "usual_flops")]
+    pub flops_per_worker: f64,
+    /// Runs the reference trainer.
+    pub train: Option<Train>,
+    /// Runs a program, once for each worker.
+    pub command: Option<Vec<String>>,
+    /// Set for the program.
+    #[serde(default)]
+    pub environment: BTreeMap<String, String>,
+    /// A folder for its checkpoints that all nodes see; one of the coordinator's where absent.
+    pub checkpoints: Option<String>,
+}
+
+/// Settings of the reference trainer; what is absent is left to it.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Train {
+    /// Sizes of the model.
+    pub preset: String,
+    /// Iterations until it is done.
+    pub iterations: u64,
+    /// Decides everything that is random.
+    #[serde(default)]
+    pub seed: u64,
+    /// A file of text; the trainer's own where absent.
+    pub text: Option<String>,
+    /// Pipeline stages.
+    #[serde(default = "one_stage")]
+    pub stages: usize,
+    /// Micro-batches of an iteration.
+    pub micro_batches: Option<usize>,
+    /// Iterations between checkpoints on disk.
+    pub checkpoint_every: Option<u64>,
+    /// The least that an iteration takes, in milliseconds: for demonstrations.
+    pub pace_ms: Option<u64>,
+    /// Further arguments.
+    #[serde(default)]
+    pub arguments: Vec<String>,
+}
+
+fn one() -> f64 {
+    1.0
+}
+
+fn one_stage() -> usize {
+    1
+}
+
+/// An A100's peak, roughly halved: what a task counts that says nothing.
+fn usual_flops() -> f64 {
+    1.5e14
+}
+
+/// Far above what anybody runs; keeps a hostile file from asking for huge tables.
+const MAX_WORKERS: usize = 100_000;
+const MAX_STAGES: usize = 1024;
+const MAX_NAME_BYTES: usize = 100;
+/// Bytes of the longest file.
+pub const MAX_BYTES: usize = 256 * 1024;
+
+impl TaskFile {
+    /// Reads and checks a file.
+    ///
+    /// # Errors
+    /// If it can't be read, isn't a task file (with its line), or asks for what can't be.
+    pub fn read(path: &Path) -> Result<(Self, String)> {
+        let text = std::fs::read_to_string(path).map_err(Error::io(path))?;
+        Ok((Self::parse(&text, path)?, text))
+    }
+
+    /// Checks a file's text; `path` is for errors.
+    ///
+    /// # Errors
+    /// If it isn't a task file (with its line), or asks for what can't be.
+    pub fn parse(text: &str, path: &Path) -> Result<Self> {
+        if text.len() > MAX_BYTES {
+            let problem = format!("{} bytes; a task file has at most {MAX_BYTES}", text.len());
+            return Err(Error::line(path, 1, problem));
+        }
+        let line_at = |offset: usize| {
+            1 + text.as_bytes()[..offset.min(text.len())]
+                .iter()
+                .filter(|&&byte| byte == b'\n')
+                .count()
+        };
+        let file: Self = toml::from_str(text).map_err(|error| {
+            let line = error.span().map_or(1, |span| line_at(span.start));
+            Error::line(path, line, error.message())
+        })?;
+        match file.problem() {
+            None => Ok(file),
+            Some((key, problem)) => {
+                let is_it = |line: &str| {
+                    line.split('=').next().is_some_and(|start| start.trim() == key)
+                        || line.trim() == format!("[{key}]")
+                };
+                let line = text.lines().position(is_it).map_or(1, |index| index + 1);
+                Err(Error::line(path, line, format!("{key}: {problem}")))
+            }
+        }
+    }
+
+    /// What can't be, by key.
+    fn problem(&self) -> Option<(&'static str, String)> {
+        let is_plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+        let stages = self.stages();
+        if self.name.is_empty()
+            || self.name.len() > MAX_NAME_BYTES
+            || !self.name.chars().all(is_plain)
+            || self.name.starts_with('.')
+        {
+            let name = self.name.chars().take(40).collect::<String>();
+            let problem = format!(
+                "{name:?} is no name: 1 to {MAX_NAME_BYTES} letters, digits, `-`, `_` and `.`, not `.` first"
+            );
+            return Some(("name", problem));
+        }
+        if !(self.weight > 0.0 && self.weight.is_finite()) {
+            return Some(("weight", format!("{} is not above 0", self.weight)));
+        }
+        if !(self.flops_per_worker > 0.0 && self.flops_per_worker.is_finite()) {
+            return Some(("flops_per_worker", format!("{} is not above 0", self.flops_per_worker)));
+        }
+        if !(1..=MAX_WORKERS).contains(&self.workers) {
+            return Some(("workers", format!("{} is not 1 to {MAX_WORKERS}", self.workers)));
+        }
+        if self.min_workers > self.workers {
+            let problem = format!("{} is more than the {} workers", self.min_workers, self.workers);
+            return Some(("min_workers", problem));
+        }
+        if self.guaranteed_workers.is_some_and(|floor| floor > self.workers) {
+            return Some(("guaranteed_workers", "more than workers".to_owned()));
+        }
+        match (&self.train, &self.command) {
+            (Some(_), Some(_)) => Some(("command", "there is `train` too; one of them".to_owned())),
+            (None, None) => {
+                Some(("name", "add `[train]` for the reference trainer, or `command`".to_owned()))
+            }
+            (None, Some(command)) if command.is_empty() || command[0].is_empty() => {
+                Some(("command", "no program; as in [\"python3\", \"train.py\"]".to_owned()))
+            }
+            (Some(train), None) if train.iterations == 0 => {
+                Some(("iterations", "0; at least 1".to_owned()))
+            }
+            (Some(_), None) if !(1..=MAX_STAGES).contains(&stages) || stages > self.workers => {
+                Some(("stages", format!("{stages} is not 1 to the {} workers", self.workers)))
+            }
+            _ => None,
+        }
+    }
+
+    /// Pipeline stages; a worker belongs to one of them.
+    #[must_use]
+    pub fn stages(&self) -> usize {
+        self.train.as_ref().map_or(1, |train| train.stages)
+    }
+
+    /// Whether its workers speak the protocol; of a program that doesn't, only exits and output are seen.
+    #[must_use]
+    pub fn speaks(&self) -> bool {
+        self.train.is_some()
+    }
+
+    /// As the plan sees it, without workers. A whole replica more is what makes it faster.
+    ///
+    /// # Errors
+    /// None for a file that was checked.
+    pub fn to_task(&self) -> Result<Task> {
+        let stages = self.stages();
+        let replicas = 1..=self.workers / stages;
+        let point =
+            |replica: usize| (replica * stages, (replica * stages) as f64 * self.flops_per_worker);
+        let points: Vec<(usize, f64)> = replicas.map(point).collect();
+        Ok(Task {
+            name: self.name.clone(),
+            throughput: Arc::new(Throughput::measured(&points)?),
+            weight: self.weight,
+            min_workers: self.min_workers,
+            guaranteed_workers: self.guaranteed_workers,
+            whole_nodes: false,
+            model: None,
+            present: Present::default(),
+        })
+    }
+
+    /// The arguments of `unicron` that run the reference trainer.
+    #[must_use]
+    pub fn train_arguments(&self) -> Option<Vec<String>> {
+        let train = self.train.as_ref()?;
+        let mut arguments = vec!["train".to_owned()];
+        let mut give = |name: &str, value: String| arguments.extend([format!("--{name}"), value]);
+        give("preset", train.preset.clone());
+        give("iterations", train.iterations.to_string());
+        give("seed", train.seed.to_string());
+        give("stages", train.stages.to_string());
+        let optional = [
+            ("text", train.text.clone()),
+            ("micro-batches", train.micro_batches.map(|count| count.to_string())),
+            ("checkpoint-every", train.checkpoint_every.map(|count| count.to_string())),
+            ("pace-ms", train.pace_ms.map(|pace| pace.to_string())),
+        ];
+        for (name, value) in optional {
+            if let Some(value) = value {
+                give(name, value);
+            }
+        }
+        arguments.extend(train.arguments.iter().cloned());
+        Some(arguments)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(text: &str) -> Result<TaskFile> {
+        TaskFile::parse(text, Path::new("task.toml"))
+    }
+
+    #[test]
+    fn a_task_of_two_stages_is_faster_by_whole_replicas() {
+        let text =
+            "name = \"gpt\"\nworkers = 5\n[train]\npreset = \"tiny\"\niterations = 9\nstages = 2\n";
+        let file = parse(text).unwrap();
+        let steps = file.to_task().unwrap().throughput.steps().to_vec();
+        assert_eq!(steps.iter().map(|step| step.workers).collect::<Vec<_>>(), [2, 4]);
+        let arguments = file.train_arguments().unwrap().join(" ");
+        assert_eq!(arguments, "train --preset tiny --iterations 9 --seed 0 --stages 2");
+    }
+
+    #[test]
+    fn mistakes_are_named_with_their_line() {
+        let error = |text: &str| parse(text).unwrap_err().to_string();
+        let train = "[train]\npreset = \"tiny\"\niterations = 9\n";
+        assert_eq!(
+            error(&format!("name = \"a\"\nworkers = 0\n{train}")),
+            "task.toml:2: workers: 0 is not 1 to 100000"
+        );
+        assert!(
+            error("name = \"a b\"\nworkers = 1\ncommand = [\"x\"]")
+                .starts_with("task.toml:1: name: \"a b\" is no name")
+        );
+        assert_eq!(
+            error("name = \"a\"\nworkers = 1\n"),
+            "task.toml:1: name: add `[train]` for the reference trainer, or `command`"
+        );
+        assert_eq!(
+            error(&format!("name = \"a\"\nworkers = 2\n{train}stages = 3")),
+            "task.toml:6: stages: 3 is not 1 to the 2 workers"
+        );
+        let unknown = error("name = \"a\"\nworkers = 1\nworker = 2\n");
+        assert!(unknown.starts_with("task.toml:3: unknown field `worker`"), "{unknown}");
+        assert!(error("name = ").starts_with("task.toml:1: "));
+    }
+}
