@@ -41,6 +41,20 @@ pub enum Error {
         /// What it lacks, and what would make it feasible.
         problem: String,
     },
+    /// A process of the cluster can't be reached.
+    #[error("{what} can't be reached: {problem}")]
+    Unreachable {
+        /// Which.
+        what: String,
+        /// Why, for each address.
+        problem: String,
+    },
+    /// A coordinator refuses a request.
+    #[error("the coordinator refuses: {problem}")]
+    Refused {
+        /// Why.
+        problem: String,
+    },
     /// A registered data file can't be had.
     #[error(transparent)]
     Asset(#[from] common::assets::AssetError),
@@ -60,7 +74,7 @@ impl Error {
     /// Whether the user's input is at fault (a file, a setting, a requirement), not the library.
     #[must_use]
     pub fn is_bad_input(&self) -> bool {
-        !matches!(self, Self::Asset(_))
+        !matches!(self, Self::Asset(_) | Self::Unreachable { .. })
     }
 }
 

@@ -18,6 +18,7 @@
 //! **Invariant:** nothing here does IO, reads a clock or draws a number that isn't passed in, except
 //! readers and writers of files in [`cluster`] and [`trace`].
 
+pub mod agent;
 pub mod cluster;
 pub mod coordinator;
 pub mod core;
@@ -26,6 +27,7 @@ pub mod error;
 pub mod model;
 pub mod plan;
 pub mod proto;
+pub mod rpc;
 pub mod simulate;
 mod text;
 pub mod throughput;

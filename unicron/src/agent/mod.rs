@@ -1,0 +1,28 @@
+//! The agent of a node: starts its workers and watches them, in band, for the coordinator.
+//!
+//! | what | file |
+//! |---|---|
+//! | until when the node may work without hearing from a coordinator | [`fence`] |
+//! | between agent and worker: no process outlives either | [`guardian`] |
+//! | a worker's process, its output, its end | [`process`] |
+//! | the worker's side of the conversation | [`local`] |
+//! | how long its steps take | `watch` |
+//! | what its output and the kernel's log mean | `signs` |
+//! | the conversation with the coordinator | [`session`] |
+//! | a node's health, by a command of its owner | `health` |
+//! | all of it together | [`node`] |
+//!
+//! Nothing here uses a GPU or makes a worker wait: what a worker says is read by another process.
+
+pub mod fence;
+pub mod guardian;
+mod health;
+pub mod local;
+pub mod node;
+pub mod process;
+pub mod session;
+mod signs;
+mod watch;
+
+pub use health::HealthCheck;
+pub use node::{Settings, run};

@@ -1,0 +1,124 @@
+//! How long a worker's steps take, and when one has taken too long.
+
+use crate::detect::{Monitor, MonitorSettings, StepKind};
+use crate::worker::protocol::FromWorker;
+
+/// A worker's steps, as it tells of them.
+#[derive(Debug, Clone)]
+pub struct Watch {
+    monitor: Monitor,
+    /// The running step: epoch, iteration, and when it began.
+    running: Option<(u64, u64, f64)>,
+    is_told: bool,
+    usual_s: f64,
+}
+
+/// A step that takes too long.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Hang {
+    /// The group's.
+    pub epoch: u64,
+    /// The iteration that runs.
+    pub iteration: u64,
+    /// How long it has run, in seconds.
+    pub since_s: f64,
+    /// How long the last one took, in seconds.
+    pub usual_s: f64,
+}
+
+/// Bounds of the monitor in a live cluster.
+#[must_use]
+pub fn settings() -> MonitorSettings {
+    MonitorSettings {
+        // Three times half a second: shorter iterations are told no sooner, as a busy machine's pauses
+        // are as long.
+        floor_s: 1.5,
+        // What a worker does first (loading, compiling, joining a group) takes minutes, not half hours.
+        first_s: 600.0,
+        ..MonitorSettings::default()
+    }
+}
+
+impl Watch {
+    /// Of a worker that has done nothing yet.
+    #[must_use]
+    pub fn new(settings: MonitorSettings) -> Option<Self> {
+        let monitor = Monitor::new(settings).ok()?;
+        Some(Self { monitor, running: None, is_told: false, usual_s: 0.0 })
+    }
+
+    /// The worker has said something.
+    pub fn heard(&mut self, now_s: f64, message: &FromWorker) {
+        match message {
+            FromWorker::Iteration { epoch, iteration, kind } => {
+                self.monitor.begin(now_s, *kind, 1.0);
+                self.begin(*epoch, *iteration, now_s);
+            }
+            FromWorker::Committed { epoch, iteration, .. } => {
+                if let Some((_, _, began_s)) = self.running {
+                    self.usual_s = now_s - began_s;
+                }
+                self.monitor.end(now_s);
+                self.begin(*epoch, iteration + 1, now_s);
+            }
+            FromWorker::Done { .. } => {
+                self.monitor.pause();
+                self.running = None;
+            }
+            _ => {}
+        }
+    }
+
+    /// It works in another group from now on: joining takes its own time.
+    pub fn regrouped(&mut self, now_s: f64, epoch: u64) {
+        self.monitor.begin(now_s, StepKind::WarmUp, 1.0);
+        self.begin(epoch, 0, now_s);
+    }
+
+    /// Nobody expects a step of it.
+    pub fn pause(&mut self) {
+        self.monitor.pause();
+        self.running = None;
+    }
+
+    fn begin(&mut self, epoch: u64, iteration: u64, now_s: f64) {
+        self.running = Some((epoch, iteration, now_s));
+        self.is_told = false;
+    }
+
+    /// A hang, told once a step.
+    pub fn hang(&mut self, now_s: f64) -> Option<Hang> {
+        let (epoch, iteration, began_s) = self.running?;
+        if self.is_told || self.monitor.hang(now_s).is_none() {
+            return None;
+        }
+        self.is_told = true;
+        Some(Hang { epoch, iteration, since_s: now_s - began_s, usual_s: self.usual_s })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_step_of_three_times_the_usual_is_a_hang_and_told_once() {
+        let mut watch = Watch::new(settings()).unwrap();
+        let mut now_s = 0.0;
+        for iteration in 1..=40 {
+            let kind = StepKind::Train;
+            watch.heard(now_s, &FromWorker::Iteration { epoch: 1, iteration, kind });
+            now_s += 0.6 + 0.01 * (iteration % 3) as f64;
+            let redone = Default::default();
+            let committed = FromWorker::Committed { epoch: 1, iteration, loss: None, redone };
+            watch.heard(now_s, &committed);
+            assert_eq!(watch.hang(now_s), None);
+        }
+        assert_eq!(watch.hang(now_s + 1.7), None);
+        let hang = watch.hang(now_s + 2.0).unwrap();
+        assert_eq!((hang.epoch, hang.iteration), (1, 41));
+        assert_eq!(watch.hang(now_s + 3.0), None, "told");
+        watch.pause();
+        assert_eq!(watch.hang(now_s + 1e6), None);
+    }
+}
