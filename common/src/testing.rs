@@ -1,8 +1,8 @@
 //! For the tests of all crates: real data, real models and GPUs where there are any, and the
 //! assertion by which kernels are held to their oracle.
 //!
-//! A test that needs what isn't there prints that it was skipped. `REQUIRE_DATA=1` and
-//! `REQUIRE_GPU=1` turn the absence into a failure, so that a gate can't pass by skipping.
+//! A test that needs what isn't there prints that it was skipped. `REQUIRE_DATA=1`, `REQUIRE_GPU=1` and
+//! `REQUIRE_ETCD=1` turn the absence into a failure, so that a gate can't pass by skipping.
 
 // Tests read their gates from the environment and say on stdout that they were skipped.
 #![allow(clippy::print_stdout, clippy::disallowed_methods)]
@@ -72,6 +72,21 @@ pub fn gpu() -> Option<Gpu> {
             None
         }
     }
+}
+
+/// The program `etcd`. `None`, with a printed line, where it isn't installed.
+///
+/// # Panics
+/// If it isn't and `REQUIRE_ETCD=1`.
+#[must_use]
+pub fn etcd() -> Option<PathBuf> {
+    let path = env::var_os("PATH").unwrap_or_default();
+    let found =
+        env::split_paths(&path).map(|folder| folder.join("etcd")).find(|file| file.is_file());
+    if found.is_none() {
+        skip("REQUIRE_ETCD", "etcd isn't installed (Debian: apt-get install etcd-server)");
+    }
+    found
 }
 
 /// Asserts that the normalised mean squared error of `approximation` is at most `bound`.

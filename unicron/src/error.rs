@@ -55,6 +55,22 @@ pub enum Error {
         /// Why.
         problem: String,
     },
+    /// The coordinator's store can't be used, or does not answer.
+    #[error("{store}: {problem}")]
+    Store {
+        /// Its file or its endpoints.
+        store: String,
+        /// What is wrong with it, and what to do.
+        problem: String,
+    },
+    /// What only a leader may do, by one whose leadership has ended.
+    #[error("the leadership of term {term} is over: {reason}")]
+    LeadershipOver {
+        /// The term that it was.
+        term: u64,
+        /// Why it ended.
+        reason: String,
+    },
     /// A registered data file can't be had.
     #[error(transparent)]
     Asset(#[from] common::assets::AssetError),
@@ -74,7 +90,8 @@ impl Error {
     /// Whether the user's input is at fault (a file, a setting, a requirement), not the library.
     #[must_use]
     pub fn is_bad_input(&self) -> bool {
-        !matches!(self, Self::Asset(_) | Self::Unreachable { .. })
+        let is_elsewhere = matches!(self, Self::Unreachable { .. } | Self::Asset(_));
+        !is_elsewhere && !matches!(self, Self::Store { .. } | Self::LeadershipOver { .. })
     }
 }
 

@@ -11,12 +11,13 @@
 //! - [`core`]: what decides: events in, commands out
 //! - [`simulate`]: the core and its rivals, driven by traces
 //! - [`worker`]: what a training process says to the agent of its node, and hears
+//! - [`store`]: what outlives the coordinator, in a file of its own or in etcd, and who leads
 //! - [`error`]: what can go wrong
 //!
-//! To come: `coordinator`, `agent`, `train` and `store`, the live system on the same core.
+//! To come: `coordinator`, `agent` and `train`, the live system on the same core.
 //!
 //! **Invariant:** nothing here does IO, reads a clock or draws a number that isn't passed in, except
-//! readers and writers of files in [`cluster`] and [`trace`].
+//! readers and writers of files in [`cluster`] and [`trace`], and [`store`].
 
 pub mod agent;
 pub mod cluster;
@@ -30,6 +31,7 @@ pub mod proto;
 pub mod rpc;
 pub mod simulate;
 mod text;
+pub mod store;
 pub mod throughput;
 pub mod trace;
 pub mod transition;

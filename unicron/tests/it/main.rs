@@ -3,6 +3,7 @@
 
 mod plan;
 mod simulate;
+mod store;
 mod trace;
 
 use common::testing::Program;
