@@ -35,6 +35,13 @@ pub fn workspace_root() -> Option<PathBuf> {
     root_above(&env::current_dir().ok()?)
 }
 
+/// A variable of the environment, for commands that are started by another program: agents tell workers
+/// who they are. What isn't text counts as absent.
+#[must_use]
+pub fn text_variable(name: &str) -> Option<String> {
+    variable(name).and_then(|value| value.into_string().ok())
+}
+
 /// A variable that is set to something: shells export empty ones by mistake.
 fn variable(name: &str) -> Option<OsString> {
     env::var_os(name).filter(|value| !value.is_empty())

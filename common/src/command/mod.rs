@@ -13,7 +13,7 @@ mod exit;
 mod output;
 mod provenance;
 
-pub use environment::{store, workspace_root};
+pub use environment::{store, text_variable, workspace_root};
 pub use exit::{BadInput, InputContext, mark_bad_input, run_main};
 pub use output::{StdoutClosed, print, print_json};
 pub use provenance::provenance;

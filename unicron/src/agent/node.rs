@@ -251,12 +251,7 @@ impl Node {
                 self.renew_leases();
             }
             to_agent::Message::State(state) => {
-                if self
-                    .wanted
-                    .as_ref()
-                    .is_none_or(|old| old.version < state.version || old.version == 0)
-                    || state.version <= 1
-                {
+                if self.wanted.as_ref().is_none_or(|old| old.version < state.version) {
                     self.wanted = Some(state);
                     self.reconcile();
                 }

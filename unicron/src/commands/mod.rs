@@ -2,8 +2,19 @@
 //!
 //! Data goes to stdout, everything for people to stderr.
 
+mod agent;
+mod connection;
+mod coordinator;
+mod events;
+mod guard;
+mod logs;
+mod nodes;
+mod notices;
 mod plan;
 mod simulate;
+mod stop;
+mod submit;
+mod tasks;
 mod trace;
 
 use clap::{Parser, Subcommand};
@@ -19,18 +30,41 @@ pub struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    Coordinator(coordinator::Coordinator),
+    Agent(agent::Agent),
+    Submit(submit::Submit),
+    Tasks(tasks::Tasks),
+    Nodes(nodes::Nodes),
+    Events(events::Events),
+    Logs(logs::Logs),
+    Drain(nodes::Drain),
+    Undrain(nodes::Undrain),
+    Stop(stop::Stop),
     Plan(plan::Plan),
     Simulate(simulate::Simulate),
     Trace(trace::Trace),
+    #[command(hide = true)]
+    Guard(guard::Guard),
 }
 
 impl Cli {
     /// Runs the command.
     pub fn run(self) -> anyhow::Result<()> {
         let result = match self.command {
+            Command::Coordinator(command) => command.run(),
+            Command::Agent(command) => command.run(),
+            Command::Submit(command) => command.run(),
+            Command::Tasks(command) => command.run(),
+            Command::Nodes(command) => command.run(),
+            Command::Events(command) => command.run(),
+            Command::Logs(command) => command.run(),
+            Command::Drain(command) => command.run(),
+            Command::Undrain(command) => command.run(),
+            Command::Stop(command) => command.run(),
             Command::Plan(command) => command.run(),
             Command::Simulate(command) => command.run(),
             Command::Trace(command) => command.run(),
+            Command::Guard(command) => command.run(),
         };
         result.map_err(|error| mark_bad_input(error, unicron::Error::is_bad_input))
     }

@@ -4,8 +4,19 @@
 //! |---|---|
 //! | the file that describes a task | [`task_file`] |
 //! | what it thinks, without IO | [`brain`] |
+//! | driving the brain: store, then send | [`lead`] |
+//! | the way to one agent | [`session`] |
+//! | the gRPC service | [`service`] |
+//! | the log of events, as it is told | `events` |
+//! | the process: listens, campaigns, leads | [`server`] |
 
 pub mod brain;
+mod events;
+pub mod lead;
+pub mod server;
+pub mod service;
+pub mod session;
 pub mod task_file;
 
+pub use server::{Setup, serve};
 pub use task_file::TaskFile;

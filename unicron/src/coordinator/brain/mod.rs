@@ -92,6 +92,8 @@ pub struct Brain {
     /// By the core's index.
     tasks: Vec<Task>,
     outbox: Outbox,
+    /// When progress was last stored, in seconds.
+    stored_s: f64,
 }
 
 /// What is to be done, in this order: store, record, send.
@@ -139,6 +141,9 @@ fn is_zero(number: &u64) -> bool {
     *number == 0
 }
 
+/// How often the progress of tasks is stored. What is lost of it, workers tell again.
+const STORE_PROGRESS_S: f64 = 2.0;
+
 /// Leaderships differ in the upper half of numbers; a leadership gives fewer than these.
 const NUMBERS_OF_A_TERM: u64 = 1 << 32;
 
@@ -149,7 +154,7 @@ impl Brain {
         let core = Core::new(no_nodes(), settings.rule, settings.core, now.s).with_table();
         let next_number = term * NUMBERS_OF_A_TERM;
         let (nodes, tasks, outbox) = (Vec::new(), Vec::new(), Outbox::default());
-        Self { settings, core, term, next_number, nodes, tasks, outbox }
+        Self { settings, core, term, next_number, nodes, tasks, outbox, stored_s: now.s }
     }
 
     /// What is to be done since this was last asked.
@@ -160,6 +165,12 @@ impl Brain {
     /// Time has passed: leases end, groups that waited are formed, connections are judged.
     pub fn tick(&mut self, now: Now) {
         self.end_leases(now);
+        if now.s >= self.stored_s + STORE_PROGRESS_S {
+            self.stored_s = now.s;
+            let runs = |task: &Task| task.end.is_none() && task.group.is_some();
+            let tasks = self.tasks.iter().enumerate().filter(|(_, task)| runs(task));
+            self.outbox.tasks.extend(tasks.map(|(index, _)| index));
+        }
         for task in 0..self.tasks.len() {
             if self.tasks[task].form_at_s.is_some_and(|at_s| at_s <= now.s) {
                 self.form(now, task, "not everybody is ready, but every stage is");
@@ -237,9 +248,9 @@ impl Brain {
             .find_map(|(index, task)| task.workers.get(&worker).map(|worker| (index, worker)))
     }
 
-    /// What a node is to have.
-    #[must_use]
-    pub fn node_state(&self, node: usize) -> v1::NodeState {
+    /// What a node is to have, newer than what this gave before.
+    pub fn node_state(&mut self, node: usize) -> v1::NodeState {
+        let version = self.number();
         let mut workers = Vec::new();
         let mut groups = Vec::new();
         for task in &self.tasks {
@@ -258,7 +269,7 @@ impl Brain {
                 groups.push(to_wire(&task.file.name, group));
             }
         }
-        v1::NodeState { version: self.nodes[node].version, workers, groups }
+        v1::NodeState { version, workers, groups }
     }
 
     fn launch(&self, task: &Task) -> v1::Launch {

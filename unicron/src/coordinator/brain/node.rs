@@ -32,8 +32,6 @@ pub struct Node {
     pub incarnation: String,
     /// When its lease ends, in seconds; `None` of a node that has none.
     pub lease_until_s: Option<f64>,
-    /// Grows with each push.
-    pub version: u64,
 }
 
 /// Whether a node may have workers.
@@ -117,7 +115,6 @@ impl Brain {
             session: None,
             incarnation: String::new(),
             lease_until_s: None,
-            version: 0,
         });
         Ok(node)
     }

@@ -142,6 +142,7 @@ impl Brain {
             nodes,
             tasks,
             outbox: Outbox::default(),
+            stored_s: now.s,
         };
         let count = brain.nodes.iter().filter(|node| node.lease_until_s.is_some()).count();
         let text = format!("leads in term {term}, with {count} nodes");
@@ -162,7 +163,6 @@ impl NodeRecord {
             session: None,
             incarnation: String::new(),
             lease_until_s: self.is_attended.then_some(lease_until_s),
-            version: 0,
         }
     }
 }

@@ -1,0 +1,23 @@
+//! `unicron guard`, which agents start
+
+use clap::Args;
+use std::ffi::OsString;
+use unicron::agent::guardian::guard;
+
+/// Stay with a worker until nothing of it is left
+#[derive(Debug, Args)]
+pub struct Guard {
+    /// The worker's program and arguments
+    #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true)]
+    command: Vec<OsString>,
+}
+
+impl Guard {
+    /// Runs the command. The worker's exit code is reported on stdout.
+    pub fn run(self) -> anyhow::Result<()> {
+        let (program, arguments) = self.command.split_first().expect("the argument is required");
+        guard(program, arguments, std::io::stdin(), std::io::stdout())
+            .map_err(|error| anyhow::anyhow!("{}: {error}", program.display()))?;
+        Ok(())
+    }
+}

@@ -1,0 +1,108 @@
+//! `unicron tasks`
+
+use super::connection::{Connection, wait_for};
+use clap::Args;
+use common::command::{print, print_json};
+use common::report::{Align, Table};
+use serde_json::{Value, json};
+use unicron::proto::v1::{Task, TasksRequest};
+
+/// List tasks: how far they are, and who works on them
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Example:
+  unicron tasks --coordinator 10.0.0.1:7100 --json")]
+pub struct Tasks {
+    #[command(flatten)]
+    connection: Connection,
+    /// Print one JSON object
+    #[arg(long)]
+    json: bool,
+}
+
+impl Tasks {
+    /// Runs the command.
+    pub fn run(self) -> anyhow::Result<()> {
+        let endpoints = self.connection.endpoints()?;
+        let reply = wait_for(async {
+            let tasks =
+                async |mut client: unicron::rpc::Client| client.tasks(TasksRequest {}).await;
+            Ok(endpoints.ask(tasks).await?)
+        })?;
+        match self.json {
+            true => {
+                let tasks: Vec<Value> = reply.tasks.iter().map(to_json).collect();
+                print_json(&json!({ "tasks": tasks }))
+            }
+            false => print(&to_text(&reply.tasks)),
+        }
+    }
+}
+
+/// A task for scripts.
+pub fn to_json(task: &Task) -> Value {
+    let workers = task.workers.iter().map(|worker| {
+        json!({
+            "rank": worker.rank,
+            "node": worker.node,
+            "pid": worker.pid,
+            "worker": worker.worker,
+            "stage": worker.stage,
+            "state": worker.state,
+        })
+    });
+    let mut object = json!({
+        "name": task.name,
+        "state": task.state,
+        "iteration": task.iteration,
+        "epoch": task.epoch,
+        "workers": workers.collect::<Vec<_>>(),
+        "wanted": task.wanted,
+        "weight": task.weight,
+        "loss": task.loss,
+        "failures": task.failures,
+        "recomputed_micro_batches": task.recomputed_micro_batches,
+        "recomputed_stage_passes": task.recomputed_stage_passes,
+        "iterations_committed_twice": task.committed_twice,
+    });
+    for (key, text) in [
+        ("reason", &task.reason),
+        ("weights_file", &task.weights_file),
+        ("weights_sha256", &task.weights_sha256),
+    ] {
+        if !text.is_empty() {
+            object[key] = json!(text);
+        }
+    }
+    object
+}
+
+fn to_text(tasks: &[Task]) -> String {
+    let (left, right) = (|name| (name, Align::Left), |name| (name, Align::Right));
+    let mut table = Table::new(&[
+        left("task"),
+        left("state"),
+        right("iteration"),
+        right("loss"),
+        right("workers"),
+        left("nodes"),
+        right("failures"),
+        left("why"),
+    ]);
+    for task in tasks {
+        let mut nodes: Vec<&str> = task.workers.iter().map(|worker| &*worker.node).collect();
+        nodes.sort_unstable();
+        nodes.dedup();
+        table.row([
+            task.name.clone(),
+            task.state.clone(),
+            task.iteration.to_string(),
+            task.loss.map_or(String::new(), |loss| format!("{loss:.4}")),
+            format!("{} of {}", task.workers.len(), task.wanted),
+            nodes.join(" "),
+            task.failures.to_string(),
+            task.reason.clone(),
+        ]);
+    }
+    table.to_text()
+}
