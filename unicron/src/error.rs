@@ -71,9 +71,26 @@ pub enum Error {
         /// Why it ended.
         reason: String,
     },
+    /// A computation on tensors has failed.
+    #[error("tensor: {0}")]
+    Tensor(String),
+    /// The network, or a peer on it.
+    #[error("{what}: {problem}")]
+    Network {
+        /// What was tried.
+        what: String,
+        /// Why it didn't work.
+        problem: String,
+    },
     /// A registered data file can't be had.
     #[error(transparent)]
     Asset(#[from] common::assets::AssetError),
+}
+
+impl From<candle_core::Error> for Error {
+    fn from(error: candle_core::Error) -> Self {
+        Self::Tensor(error.to_string())
+    }
 }
 
 impl Error {
@@ -90,8 +107,19 @@ impl Error {
     /// Whether the user's input is at fault (a file, a setting, a requirement), not the library.
     #[must_use]
     pub fn is_bad_input(&self) -> bool {
-        let is_elsewhere = matches!(self, Self::Unreachable { .. } | Self::Asset(_));
-        !is_elsewhere && !matches!(self, Self::Store { .. } | Self::LeadershipOver { .. })
+        match self {
+            Self::Unreachable { .. }
+            | Self::Network { .. }
+            | Self::Store { .. }
+            | Self::LeadershipOver { .. }
+            | Self::Tensor(_)
+            | Self::Asset(_) => false,
+            Self::Io { .. }
+            | Self::Line { .. }
+            | Self::Setting { .. }
+            | Self::Infeasible { .. }
+            | Self::Refused { .. } => true,
+        }
     }
 }
 

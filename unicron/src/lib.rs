@@ -10,6 +10,7 @@
 //! - [`trace`]: failures over time, recorded or made up
 //! - [`core`]: what decides: events in, commands out
 //! - [`simulate`]: the core and its rivals, driven by traces
+//! - [`train`]: the reference trainer, which proves the transition bit for bit
 //! - [`worker`]: what a training process says to the agent of its node, and hears
 //! - [`store`]: what outlives the coordinator, in a file of its own or in etcd, and who leads
 //! - [`error`]: what can go wrong
@@ -34,6 +35,7 @@ mod text;
 pub mod store;
 pub mod throughput;
 pub mod trace;
+pub mod train;
 pub mod transition;
 pub mod worker;
 

@@ -16,6 +16,7 @@ mod stop;
 mod submit;
 mod tasks;
 mod trace;
+mod train;
 
 use clap::{Parser, Subcommand};
 use common::command::mark_bad_input;
@@ -43,6 +44,7 @@ enum Command {
     Plan(plan::Plan),
     Simulate(simulate::Simulate),
     Trace(trace::Trace),
+    Train(train::Train),
     #[command(hide = true)]
     Guard(guard::Guard),
 }
@@ -64,6 +66,7 @@ impl Cli {
             Command::Plan(command) => command.run(),
             Command::Simulate(command) => command.run(),
             Command::Trace(command) => command.run(),
+            Command::Train(command) => command.run(),
             Command::Guard(command) => command.run(),
         };
         result.map_err(|error| mark_bad_input(error, unicron::Error::is_bad_input))

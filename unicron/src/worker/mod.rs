@@ -3,5 +3,12 @@
 //! | what | file |
 //! |---|---|
 //! | what is said, and how | [`protocol`] |
+//! | the worker's end of the connection | [`client`] |
+//! | the lease that it lives on | [`lease`] |
 
+pub mod client;
+pub mod lease;
 pub mod protocol;
+
+pub use client::{Client, Heard};
+pub use lease::Lease;

@@ -5,6 +5,7 @@ mod plan;
 mod simulate;
 mod store;
 mod trace;
+mod train;
 
 use common::testing::Program;
 

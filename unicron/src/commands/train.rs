@@ -1,0 +1,227 @@
+//! `unicron train`
+
+// The environment says whether this process is a worker, and of whom; the lease ends it.
+#![allow(clippy::disallowed_methods, clippy::exit)]
+
+use anyhow::Context;
+use clap::Args;
+use common::command::{InputContext, print, print_json, store};
+use serde_json::json;
+use std::env;
+use std::io::Write;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+use unicron::train::member::{Config, Hooks, Member};
+use unicron::train::moment::{FailAt, Failure};
+use unicron::train::text::{OWN, Text};
+use unicron::train::{Settings, Shape, alone, weights};
+use unicron::worker::protocol::{FromWorker, env as names};
+
+/// The registered text that is learned where it can be had.
+const TEXT_ASSET: &str = "tinyshakespeare";
+
+/// Exit code of a worker whose lease has run out, as `EX_TEMPFAIL`: others have its work now.
+const LEASE_HAS_RUN_OUT: i32 = 75;
+
+/// Train a small GPT: alone, or as a worker of an agent
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Started by an agent (UNICRON_SOCKET is set) it is one of the workers that train together. Alone it
+trains in one process, and ends with the same weights, bit for bit.
+
+Examples:
+  unicron train --preset tiny --iterations 20 --weights tiny.safetensors
+  unicron train --preset small --stages 2 --text book.txt --json")]
+pub struct Train {
+    /// The model and its batches
+    #[arg(long, value_name = "NAME", default_value = "tiny", value_parser = Shape::PRESETS)]
+    preset: String,
+    /// Optimiser steps
+    #[arg(long, value_name = "N", default_value_t = 20)]
+    iterations: u64,
+    /// Of the first weights and of the choice of samples
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    seed: u64,
+    /// A text to learn; else Tiny Shakespeare, else a page of our own
+    #[arg(long, value_name = "FILE")]
+    text: Option<PathBuf>,
+    /// Pipeline stages
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    stages: u32,
+    /// Micro-batches of an iteration, over all replicas
+    #[arg(long, value_name = "N", default_value_t = 8)]
+    micro_batches: u32,
+    /// Parts in which a stage's gradient is reduced
+    #[arg(long, value_name = "N", default_value_t = 8)]
+    segments: u32,
+    /// Iterations between checkpoints in a peer's memory; 0 is never
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    memory_checkpoint: u64,
+    /// Iterations between checkpoints on disk; 0 is never
+    #[arg(long, value_name = "N", default_value_t = 10)]
+    checkpoint_every: u64,
+    /// Least time of an iteration, so that one can watch what happens
+    #[arg(long, value_name = "MS", default_value_t = 0)]
+    pace_ms: u64,
+    /// Where the weights go
+    #[arg(long, value_name = "FILE")]
+    weights: Option<PathBuf>,
+    /// Print one JSON object
+    #[arg(long)]
+    json: bool,
+    /// For tests: [kill@|hang@|throw@]MOMENT:ITERATION[:WORKER]
+    #[arg(long, value_name = "WHEN", hide = true)]
+    fail_at: Vec<FailAt>,
+}
+
+impl Train {
+    /// Runs the command.
+    pub fn run(self) -> anyhow::Result<()> {
+        compute_on_one_thread();
+        let settings = self.settings()?;
+        settings.check()?;
+        let text = self.text(&settings.shape)?;
+        match env::var_os(names::SOCKET) {
+            Some(socket) => self.work(settings, text, socket.into()),
+            None => self.train_alone(&settings, &text),
+        }
+    }
+
+    fn settings(&self) -> anyhow::Result<Settings> {
+        let shape = Shape::preset(&self.preset).bad_input("--preset is one of those listed")?;
+        Ok(Settings {
+            iterations: self.iterations,
+            seed: self.seed,
+            stages: self.stages,
+            micro_batches: self.micro_batches,
+            segments: self.segments,
+            memory_checkpoint_every: self.memory_checkpoint,
+            disk_checkpoint_every: self.checkpoint_every,
+            pace: Duration::from_millis(self.pace_ms),
+            ..Settings::of(shape)
+        })
+    }
+
+    fn text(&self, shape: &Shape) -> anyhow::Result<Text> {
+        let registered = || {
+            let asset = common::assets::find(TEXT_ASSET)?;
+            let path = store(None).locate(asset).ok()??;
+            std::fs::read(path).ok()
+        };
+        let bytes = match &self.text {
+            Some(path) => {
+                std::fs::read(path).bad_input(format!("--text {} can't be read", path.display()))?
+            }
+            None => registered().unwrap_or_else(|| OWN.as_bytes().to_vec()),
+        };
+        Ok(Text::new(bytes, shape)?)
+    }
+
+    fn train_alone(&self, settings: &Settings, text: &Text) -> anyhow::Result<()> {
+        let clock = Instant::now();
+        let mut losses = Vec::new();
+        let stages = alone::train(settings, text, |iteration, loss| {
+            say(&format!("iteration {iteration}, loss {loss:.4}"));
+            losses.push(loss);
+        })?;
+        let iteration_ms = clock.elapsed().as_secs_f64() * 1e3 / settings.iterations.max(1) as f64;
+        let stages: Vec<&[f32]> = stages.iter().map(Vec::as_slice).collect();
+        let path = self.weights.as_ref();
+        let sha256 = path.map(|path| weights::write(path, settings, &stages)).transpose()?;
+        if self.json {
+            return print_json(&json!({
+                "iterations": settings.iterations,
+                "loss": losses.last(),
+                "iteration_ms": iteration_ms,
+                "parameters": stages.iter().map(|weights| weights.len()).sum::<usize>(),
+                "weights_file": path,
+                "weights_sha256": sha256,
+            }));
+        }
+        let loss = losses.last().copied().unwrap_or(f64::NAN);
+        print(&format!(
+            "{} iterations of {iteration_ms:.0} ms, loss {loss:.4}\n",
+            settings.iterations
+        ))
+    }
+
+    fn work(&self, settings: Settings, text: Text, socket: PathBuf) -> anyhow::Result<()> {
+        let variable = |name: &str| env::var(name).bad_input(format!("${name} is missing"));
+        let worker = variable(names::WORKER)?;
+        let worker = worker.parse().bad_input(format!("${} is no number", names::WORKER))?;
+        let checkpoints = env::var_os(names::CHECKPOINTS).map(PathBuf::from);
+        let folder = checkpoints.clone().unwrap_or_default();
+        let weights_file = self.weights.clone();
+        let config = Config {
+            settings,
+            text,
+            worker,
+            socket,
+            host: variable(names::HOST)?,
+            weights_file: weights_file.unwrap_or_else(|| folder.join("weights.safetensors")),
+            checkpoints,
+        };
+        let (member, client) = Member::start(config, self.hooks(worker))?;
+        let outcome = member.run();
+        if let Err(error) = &outcome {
+            let (status, traceback) = (None, String::new());
+            let message = one_line(error);
+            // The agent may be what is gone.
+            let _ = client.send(&FromWorker::Exception { status, message, traceback });
+        }
+        outcome.context("this worker can't go on")
+    }
+
+    fn hooks(&self, worker: u64) -> Hooks {
+        let failures = self.fail_at.clone();
+        Hooks {
+            at: Box::new(move |moment, iteration| {
+                let due = failures.iter().find(|f| f.is_due(moment, iteration, worker));
+                due.map_or(Ok(()), fail)
+            }),
+            log: Box::new(say),
+            lease_has_run_out: Box::new(|| {
+                say("the lease has run out: this worker stops, others may have its work");
+                std::process::exit(LEASE_HAS_RUN_OUT);
+            }),
+        }
+    }
+}
+
+/// An error in one line.
+fn one_line(error: &unicron::Error) -> String {
+    error.to_string().lines().collect::<Vec<_>>().join(" ")
+}
+
+/// Fails as it was asked for.
+fn fail(failure: &FailAt) -> unicron::Result<()> {
+    match failure.failure {
+        Failure::Kill => {
+            // The signal ends this process before the call returns; if it can't be sent, parking is as
+            // good a failure.
+            let _ = nix::sys::signal::raise(nix::sys::signal::Signal::SIGKILL);
+            park()
+        }
+        Failure::Hang => park(),
+        Failure::Throw => Err(unicron::Error::Tensor(format!("as asked for: {failure}"))),
+    }
+}
+
+fn park() -> unicron::Result<()> {
+    loop {
+        std::thread::park();
+    }
+}
+
+/// A line for people.
+fn say(line: &str) {
+    // Nobody may be reading; training goes on.
+    let _ = writeln!(std::io::stderr(), "{line}");
+}
+
+/// candle takes its number of threads from the environment. Workers share a machine, and the bits of a
+/// sum are not to depend on how many threads there are.
+fn compute_on_one_thread() {
+    // SAFETY: the command has just begun; no other thread runs that could read the environment.
+    unsafe { env::set_var("RAYON_NUM_THREADS", "1") };
+}
