@@ -53,7 +53,7 @@ impl Member {
     /// Keeps the own state. The state is shared, not copied: a step writes a new one.
     pub(super) fn keep_own(&mut self, state: State) {
         let every = self.config.settings.memory_checkpoint_every;
-        if every > 0 && state.iteration % every == 0 {
+        if every > 0 && state.iteration.is_multiple_of(every) {
             self.keep(self.stage, state);
         }
     }
@@ -98,7 +98,7 @@ impl Member {
         let every = self.config.settings.disk_checkpoint_every;
         let Some(state) = self.state.clone() else { return };
         let is_due = every > 0
-            && state.iteration % every == 0
+            && state.iteration.is_multiple_of(every)
             && state.iteration < self.config.settings.iterations
             && self.chief(self.stage) == Some(self.config.worker);
         let (true, Some(folder)) = (is_due, self.checkpoints()) else { return };

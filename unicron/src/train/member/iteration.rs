@@ -27,7 +27,7 @@ impl Member {
             return Ok(());
         }
         let every = self.config.settings.disk_checkpoint_every;
-        let kind = match every > 0 && iteration % every == 0 {
+        let kind = match every > 0 && iteration.is_multiple_of(every) {
             _ if !self.has_warmed_up => StepKind::WarmUp,
             true => StepKind::Checkpoint,
             false => StepKind::Train,

@@ -16,8 +16,9 @@ pub use message::{Envelope, Message, Values};
 
 use crate::{Error, Result};
 use connection::{Hello, Started};
+use std::cmp::Ordering;
 use std::collections::BTreeMap;
-use std::net::{SocketAddr, TcpListener, TcpStream, ToSocketAddrs};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream, ToSocketAddrs};
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
@@ -68,6 +69,17 @@ struct Links {
     parked: Vec<(u64, u64, TcpStream)>,
 }
 
+impl Links {
+    fn leave(&mut self, epoch: u64) {
+        self.epoch = epoch;
+        self.expected.clear();
+        for stream in self.streams.drain(..) {
+            // A connection that is gone already can't be shut, and needn't be.
+            let _ = stream.shutdown(Shutdown::Both);
+        }
+    }
+}
+
 impl Shared {
     fn links(&self) -> MutexGuard<'_, Links> {
         self.state.lock().expect("no thread panics while it holds the links")
@@ -110,10 +122,13 @@ impl Mesh {
     /// # Errors
     /// [`Error::Network`] if no threads can be had.
     pub fn switch(&mut self, epoch: u64, others: &[(u64, String)]) -> Result<()> {
-        self.leave(epoch);
+        self.epoch = epoch;
+        self.queues.clear();
         let mut parked = Vec::new();
         {
+            // All at once: a member that calls in between must find that it is expected.
             let mut links = self.shared.links();
+            links.leave(epoch);
             for (worker, _) in others {
                 let (queue, receiver) = mpsc::channel();
                 self.queues.insert(*worker, queue);
@@ -121,9 +136,9 @@ impl Mesh {
             }
             for (of, worker, stream) in std::mem::take(&mut links.parked) {
                 match of.cmp(&epoch) {
-                    std::cmp::Ordering::Less => drop(stream),
-                    std::cmp::Ordering::Equal => parked.push((worker, stream)),
-                    std::cmp::Ordering::Greater => links.parked.push((of, worker, stream)),
+                    Ordering::Less => drop(stream),
+                    Ordering::Equal => parked.push((worker, stream)),
+                    Ordering::Greater => links.parked.push((of, worker, stream)),
                 }
             }
         }
@@ -143,13 +158,7 @@ impl Mesh {
     pub fn leave(&mut self, epoch: u64) {
         self.epoch = epoch;
         self.queues.clear();
-        let mut links = self.shared.links();
-        links.epoch = epoch;
-        links.expected.clear();
-        for stream in links.streams.drain(..) {
-            // A connection that is gone already can't be shut, and needn't be.
-            let _ = stream.shutdown(std::net::Shutdown::Both);
-        }
+        self.shared.links().leave(epoch);
     }
 
     /// Sends a message to a member, sometime. A member that is gone is told of by [`MeshEvent::Lost`].

@@ -226,15 +226,15 @@ impl<G> Round<G> {
             Message::Begun { stage, micro_batch, is_redone } if within(micro_batch) => {
                 self.note_begun(stage, micro_batch, is_redone);
             }
-            Message::Activation(micro_batch, values) => {
-                if self.forwards_left.contains(&micro_batch) {
-                    self.inputs.insert(micro_batch, values);
-                }
+            Message::Activation(micro_batch, values)
+                if self.forwards_left.contains(&micro_batch) =>
+            {
+                self.inputs.insert(micro_batch, values);
             }
-            Message::Gradient(micro_batch, values) => {
-                if self.backwards_left.contains(&micro_batch) {
-                    self.gradients.insert(micro_batch, values);
-                }
+            Message::Gradient(micro_batch, values)
+                if self.backwards_left.contains(&micro_batch) =>
+            {
+                self.gradients.insert(micro_batch, values);
             }
             Message::Sum(segment, node, values) => self.receive_sum(segment, node, &values),
             Message::Segment(segment, values) => self.receive_segment(segment, values),

@@ -106,7 +106,7 @@ impl World {
             member.applied = Some(decision.applied);
             member.highest = decision.highest;
             if !keeps {
-                let is_again = decision.applied + 1 <= decision.highest;
+                let is_again = decision.applied < decision.highest;
                 let frame = frame(self.batch, member.worker, member.stage);
                 member.round = Round::new(frame, decision.applied + 1, is_again);
             }
