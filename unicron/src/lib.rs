@@ -26,6 +26,7 @@ pub mod coordinator;
 pub mod core;
 pub mod detect;
 pub mod error;
+pub mod local_cluster;
 pub mod model;
 pub mod plan;
 pub mod proto;

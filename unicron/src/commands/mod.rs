@@ -5,6 +5,7 @@
 mod agent;
 mod connection;
 mod coordinator;
+mod demo;
 mod events;
 mod guard;
 mod logs;
@@ -41,6 +42,7 @@ enum Command {
     Drain(nodes::Drain),
     Undrain(nodes::Undrain),
     Stop(stop::Stop),
+    Demo(demo::Demo),
     Plan(plan::Plan),
     Simulate(simulate::Simulate),
     Trace(trace::Trace),
@@ -63,6 +65,7 @@ impl Cli {
             Command::Drain(command) => command.run(),
             Command::Undrain(command) => command.run(),
             Command::Stop(command) => command.run(),
+            Command::Demo(command) => command.run(),
             Command::Plan(command) => command.run(),
             Command::Simulate(command) => command.run(),
             Command::Trace(command) => command.run(),

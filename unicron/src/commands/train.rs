@@ -72,6 +72,9 @@ pub struct Train {
     /// For tests: [kill@|hang@|throw@]MOMENT:ITERATION[:WORKER]
     #[arg(long, value_name = "WHEN", hide = true)]
     fail_at: Vec<FailAt>,
+    /// For demonstrations: raise an exception in the one worker that finds and removes this file
+    #[arg(long, value_name = "FILE", hide = true)]
+    throw_when: Option<PathBuf>,
 }
 
 impl Train {
@@ -174,8 +177,12 @@ impl Train {
 
     fn hooks(&self, worker: u64) -> Hooks {
         let failures = self.fail_at.clone();
+        let throw_when = self.throw_when.clone();
         Hooks {
             at: Box::new(move |moment, iteration| {
+                if throw_when.as_ref().is_some_and(|file| std::fs::remove_file(file).is_ok()) {
+                    return Err(unicron::Error::Tensor("CUDA error: as asked for".to_owned()));
+                }
                 let due = failures.iter().find(|f| f.is_due(moment, iteration, worker));
                 due.map_or(Ok(()), fail)
             }),

@@ -48,6 +48,20 @@ pub struct TaskFile {
     pub environment: BTreeMap<String, String>,
     /// A folder for its checkpoints that all nodes see; one of the coordinator's where absent.
     pub checkpoints: Option<String>,
+    /// What happens to its other workers when one fails.
+    #[serde(default)]
+    pub recovery: Recovery,
+}
+
+/// What happens to a task's other workers when one fails.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Recovery {
+    /// They go on with what they have computed.
+    #[default]
+    KeepIteration,
+    /// All end, and all start again from the last checkpoint on disk, as torchrun does it: to compare.
+    RestartAll,
 }
 
 /// Settings of the reference trainer; what is absent is left to it.

@@ -2,6 +2,7 @@
 
 use super::task::{Departed, LostConnection, Task};
 use super::{Brain, Now};
+use crate::coordinator::task_file::Recovery;
 use crate::core::Event;
 use crate::detect::{
     ConnectionVerdict, Convention, Exit, Finding, Observation, Peer, Role, Status,
@@ -54,6 +55,9 @@ impl Brain {
         if exit.is_some_and(Exit::is_success) {
             return self.worker_finished(now, task, number, node);
         }
+        if self.tasks[task].file.recovery == Recovery::RestartAll {
+            self.discard_all(task);
+        }
         if was_member {
             self.form(now, task, &format!("worker {number} is gone"));
         }
@@ -70,6 +74,12 @@ impl Brain {
         let details = serde_json::json!({ "status": status, "last_lines": last_lines });
         self.detected(now, task, node, number, status, text, details);
         self.fail(now, task, node, status, worker.incident);
+    }
+
+    /// Ends all workers of a task that starts again as a whole.
+    fn discard_all(&mut self, task: usize) {
+        let workers = std::mem::take(&mut self.tasks[task].workers);
+        self.outbox.pushes.extend(workers.values().map(|worker| worker.node));
     }
 
     /// A worker has done its part: its task is done when all have.

@@ -4,6 +4,7 @@
 //! whenever that changes, at once: members keep what they have computed, so nothing is lost by it.
 
 use super::{Brain, Now};
+use crate::coordinator::task_file::Recovery;
 use crate::worker::protocol::{Group, Member};
 
 /// How long a task's first group waits for workers that are still starting, once some are ready.
@@ -26,7 +27,9 @@ impl Brain {
         }
         (ready.address, ready.fingerprint) = (Some(address), fingerprint);
         self.outbox.tasks.insert(task);
-        let is_first = task_.group.is_none() && task_.progress.iteration == 0;
+        let starts_as_a_whole =
+            task_.progress.iteration == 0 || task_.file.recovery == Recovery::RestartAll;
+        let is_first = task_.group.is_none() && starts_as_a_whole;
         let are_all_ready = task_.staying(None).all(|(_, worker)| worker.address.is_some());
         if !is_first || are_all_ready {
             self.form(now, task, &format!("worker {worker} is ready"));

@@ -161,12 +161,21 @@ impl Brain {
         self.outbox.sends.push((node, Message::Checkpoint(answer)));
     }
 
+    /// A worker says that the task has done its work. Whoever has written the result says where; without
+    /// a result, all have to say so.
     fn done(&mut self, now: Now, done: v1::TaskDone) {
         let Some((task, _)) = self.find(done.worker) else { return };
         let task_ = &mut self.tasks[task];
         if done.epoch != task_.epoch() {
             let text = format!("done in epoch {}, which is over", done.epoch);
             return self.record(now, "refused", Some(task), None, done.worker, text);
+        }
+        if let Some(worker) = task_.workers.get_mut(&done.worker) {
+            worker.is_done = true;
+        }
+        let are_all_done = task_.staying(None).all(|(_, worker)| worker.is_done);
+        if done.weights_file.is_empty() && !are_all_done {
+            return;
         }
         task_.progress.iteration = done.iteration;
         task_.progress.weights_file = done.weights_file;

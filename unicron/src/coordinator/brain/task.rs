@@ -99,6 +99,8 @@ pub struct Worker {
     pub hung: Option<char>,
     /// It is at fault, and is ended when its place is taken.
     pub is_doomed: bool,
+    /// It has done its part of the whole task.
+    pub is_done: bool,
 }
 
 /// A worker that is gone.
@@ -139,6 +141,7 @@ impl Worker {
             waiting: None,
             hung: None,
             is_doomed: false,
+            is_done: false,
         }
     }
 }

@@ -1,0 +1,209 @@
+//! What goes wrong on purpose, from the injector's clock to the coordinator's record and the first
+//! iteration after it.
+
+use super::LocalCluster;
+use crate::proto::v1;
+use crate::{Error, Result};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use std::path::PathBuf;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+/// A fault.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Fault {
+    /// A worker's process is killed.
+    WorkerKilled,
+    /// A worker's process is stopped.
+    WorkerStopped,
+    /// A worker raises an exception: the one that finds this file.
+    ExceptionThrown(PathBuf),
+    /// The agent of a worker's node is stopped, and goes on after the node was given up.
+    AgentStopped,
+    /// The agent of a worker's node is killed, and another started.
+    AgentKilled,
+    /// The coordinator is killed, and another started.
+    CoordinatorKilled,
+    /// Two workers are killed together.
+    TwoWorkersKilled,
+}
+
+/// What came of it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Outcome {
+    /// The fault.
+    pub fault: Fault,
+    /// The task that it hit.
+    pub task: String,
+    /// Milliseconds to the coordinator's record of it.
+    pub detected_after_ms: f64,
+    /// Milliseconds until the task had committed an iteration that it hadn't before.
+    pub recovered_after_ms: f64,
+    /// What the coordinator did.
+    pub handled_by: String,
+    /// Micro-batches that were computed again.
+    pub recomputed_micro_batches: u64,
+    /// Iterations that were done again.
+    pub iterations_back: u64,
+}
+
+/// Nothing takes longer, or it has failed.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+impl Fault {
+    /// For tables.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::WorkerKilled => "worker killed",
+            Self::WorkerStopped => "worker stopped",
+            Self::ExceptionThrown(_) => "exception thrown",
+            Self::AgentStopped => "agent stopped",
+            Self::AgentKilled => "agent killed",
+            Self::CoordinatorKilled => "coordinator killed",
+            Self::TwoWorkersKilled => "two workers killed",
+        }
+    }
+
+    /// Lets it happen to a worker of a task that runs, the `which`-th, and waits until the task has
+    /// recovered.
+    ///
+    /// # Errors
+    /// If it doesn't recover, or can't be hit.
+    pub async fn inject(
+        self,
+        cluster: &mut LocalCluster,
+        task: &str,
+        which: usize,
+    ) -> Result<Outcome> {
+        let is_at_work = |task: &v1::Task| {
+            task.state == "running" && task.workers.iter().all(|worker| worker.state == "working")
+        };
+        let before = cluster.until(task, PATIENCE, is_at_work).await?;
+        let last_event = cluster.events(0).await?.last().map_or(0, |event| event.sequence);
+        let (clock, at_ms) = (Instant::now(), wall_ms());
+        let victim = &before.workers[which % before.workers.len()];
+        self.strike(cluster, &before, victim).await?;
+        let recovered = cluster
+            .until(task, PATIENCE, |now| {
+                let is_another = now.epoch != before.epoch || self == Self::CoordinatorKilled;
+                now.state == "done" || (is_another && now.iteration > before.iteration)
+            })
+            .await?;
+        let recovered_after_ms = clock.elapsed().as_secs_f64() * 1e3;
+        let events = cluster.events(last_event).await?;
+        let detected = events.iter().find(|event| {
+            matches!(event.kind.as_str(), "failure" | "node-lost" | "node-silent" | "coordinator")
+                && (event.task.is_empty() || event.task == task)
+        });
+        let detected = detected.or_else(|| events.iter().find(|event| event.kind == "group"));
+        let detected_after_ms = detected.map_or(f64::NAN, |event| (event.at_ms - at_ms) as f64);
+        if self == Self::AgentStopped {
+            self.undo(cluster, &victim.node).await?;
+        }
+        let back = events.iter().filter(|event| event.kind == "rolled-back" && event.task == task);
+        Ok(Outcome {
+            handled_by: handled_by(&events, task),
+            iterations_back: back.filter_map(iterations_back).sum(),
+            task: task.to_owned(),
+            detected_after_ms,
+            recovered_after_ms,
+            recomputed_micro_batches: recovered
+                .recomputed_micro_batches
+                .saturating_sub(before.recomputed_micro_batches),
+            fault: self,
+        })
+    }
+
+    async fn strike(
+        &self,
+        cluster: &mut LocalCluster,
+        task: &v1::Task,
+        victim: &v1::TaskWorker,
+    ) -> Result<()> {
+        match self {
+            Self::WorkerKilled => signal(victim.pid, Signal::SIGKILL),
+            Self::WorkerStopped => signal(victim.pid, Signal::SIGSTOP),
+            Self::ExceptionThrown(file) => std::fs::write(file, "").map_err(Error::io(file)),
+            Self::AgentStopped => {
+                signal(cluster.agent_pid(&victim.node).unwrap_or(0), Signal::SIGSTOP)
+            }
+            Self::AgentKilled => {
+                let slots = cluster.nodes().await?;
+                let slots = slots.iter().find(|node| node.name == victim.node);
+                let slots = slots.map_or(1, |node| node.slots as usize);
+                cluster.kill_agent(&victim.node).await;
+                cluster.add_agent(&victim.node, slots).await
+            }
+            Self::CoordinatorKilled => {
+                cluster.kill_coordinator().await;
+                cluster.restart_coordinator().await
+            }
+            Self::TwoWorkersKilled => {
+                let other = task.workers.iter().find(|worker| worker.pid != victim.pid);
+                signal(victim.pid, Signal::SIGKILL)?;
+                other.map_or(Ok(()), |other| signal(other.pid, Signal::SIGKILL))
+            }
+        }
+    }
+
+    /// The agent goes on, finds that its node was given up, and joins again.
+    async fn undo(&self, cluster: &LocalCluster, node: &str) -> Result<()> {
+        signal(cluster.agent_pid(node).unwrap_or(0), Signal::SIGCONT)?;
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let nodes = cluster.nodes().await?;
+            let is_back = |known: &&v1::Node| known.name == node && known.state == "ready";
+            if nodes.iter().any(|known| is_back(&known)) {
+                return Ok(());
+            }
+            if Instant::now() > deadline {
+                let problem = "its agent goes on, but it isn't ready".to_owned();
+                return Err(Error::Unreachable { what: format!("node {node}"), problem });
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+}
+
+fn signal(pid: u32, signal: Signal) -> Result<()> {
+    let unreachable =
+        |problem: String| Err(Error::Unreachable { what: format!("process {pid}"), problem });
+    match i32::try_from(pid) {
+        Ok(pid) if pid > 1 => match kill(Pid::from_raw(pid), signal) {
+            Ok(()) => Ok(()),
+            Err(error) => unreachable(error.to_string()),
+        },
+        _ => unreachable("there is none of this number".to_owned()),
+    }
+}
+
+/// What the coordinator did about it, in the order in which it did.
+fn handled_by(events: &[v1::Event], task: &str) -> String {
+    let mut actions: Vec<&str> = Vec::new();
+    for event in events.iter().filter(|event| event.task.is_empty() || event.task == task) {
+        let action = match event.kind.as_str() {
+            "restart" => "restart",
+            "reattempt" => "reattempt",
+            "plan" => "reconfigure",
+            "coordinator" => "take over",
+            _ => continue,
+        };
+        if !actions.contains(&action) {
+            actions.push(action);
+        }
+    }
+    match actions.is_empty() {
+        true => "nothing".to_owned(),
+        false => actions.join(", "),
+    }
+}
+
+fn iterations_back(event: &v1::Event) -> Option<u64> {
+    event.text.strip_prefix("goes back ")?.split(' ').next()?.parse().ok()
+}
+
+fn wall_ms() -> i64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
+}

@@ -1,0 +1,272 @@
+//! A whole cluster on this machine: a coordinator and agents as processes, with real workers. For
+//! demonstrations, tests and benchmarks.
+//!
+//! | what | file |
+//! |---|---|
+//! | starting, asking, and ending it | this |
+//! | what goes wrong on purpose | [`fault`] |
+//! | a process that ends with us | `child` |
+
+mod child;
+pub mod fault;
+
+use crate::proto::v1;
+use crate::rpc::{Client, Endpoints};
+use crate::{Error, Result};
+use child::Child;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+/// How a cluster is set up.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// The program `unicron`.
+    pub program: PathBuf,
+    /// Its own folder: state, checkpoints, logs of its processes.
+    pub folder: PathBuf,
+    /// Seconds that a node's lease lasts.
+    pub lease_s: f64,
+    /// In the environment of every process.
+    pub run_id: String,
+    /// etcd's URL, if the coordinators keep their state there.
+    pub etcd: Option<String>,
+}
+
+/// A cluster that runs.
+#[derive(Debug)]
+pub struct LocalCluster {
+    options: Options,
+    address: String,
+    coordinator: Option<Child>,
+    agents: BTreeMap<String, Child>,
+    endpoints: Endpoints,
+}
+
+/// Starting a process takes a second on a busy machine.
+const START_PATIENCE: Duration = Duration::from_secs(30);
+
+/// How often it is asked whether something has come true.
+const POLL: Duration = Duration::from_millis(20);
+
+impl LocalCluster {
+    /// Starts a coordinator.
+    ///
+    /// # Errors
+    /// If it doesn't come up.
+    pub async fn start(options: Options) -> Result<Self> {
+        std::fs::create_dir_all(&options.folder).map_err(Error::io(&options.folder))?;
+        let (coordinator, address) = start_coordinator(&options, "127.0.0.1:0").await?;
+        let endpoints = Endpoints::new(&address, None, None)?;
+        let agents = BTreeMap::new();
+        Ok(Self { options, address, coordinator: Some(coordinator), agents, endpoints })
+    }
+
+    /// `host:port` of the coordinator.
+    #[must_use]
+    pub fn address(&self) -> &str {
+        &self.address
+    }
+
+    /// The folder of the cluster.
+    #[must_use]
+    pub fn folder(&self) -> &Path {
+        &self.options.folder
+    }
+
+    /// Starts an agent of so many slots.
+    ///
+    /// # Errors
+    /// If it can't be started.
+    pub async fn add_agent(&mut self, node: &str, slots: usize) -> Result<()> {
+        let slots = slots.to_string();
+        let arguments = [
+            "agent",
+            "--coordinator",
+            &self.address,
+            "--node",
+            node,
+            "--slots",
+            &slots,
+            "--grace",
+            "2",
+        ];
+        let agent = Child::start(&self.options, &format!("agent-{node}"), &arguments)?;
+        self.agents.insert(node.to_owned(), agent);
+        Ok(())
+    }
+
+    /// The process of a node's agent.
+    #[must_use]
+    pub fn agent_pid(&self, node: &str) -> Option<u32> {
+        self.agents.get(node)?.pid()
+    }
+
+    /// Kills a node's agent at once.
+    pub async fn kill_agent(&mut self, node: &str) {
+        if let Some(mut agent) = self.agents.remove(node) {
+            agent.kill().await;
+        }
+    }
+
+    /// Kills the coordinator at once.
+    pub async fn kill_coordinator(&mut self) {
+        if let Some(mut coordinator) = self.coordinator.take() {
+            coordinator.kill().await;
+        }
+    }
+
+    /// Starts a coordinator anew where the last one listened, with its state.
+    ///
+    /// # Errors
+    /// If it doesn't come up.
+    pub async fn restart_coordinator(&mut self) -> Result<()> {
+        let (coordinator, _) = start_coordinator(&self.options, &self.address).await?;
+        self.coordinator = Some(coordinator);
+        Ok(())
+    }
+
+    /// Hands in a task.
+    ///
+    /// # Errors
+    /// If the coordinator refuses it or can't be reached.
+    pub async fn submit(&self, toml: &str) -> Result<()> {
+        let request = v1::SubmitRequest { toml: toml.to_owned() };
+        let submit = async |mut client: Client| client.submit(request.clone()).await;
+        self.endpoints.ask(submit).await.map(|_| ())
+    }
+
+    /// All tasks.
+    ///
+    /// # Errors
+    /// If the coordinator can't be reached.
+    pub async fn tasks(&self) -> Result<Vec<v1::Task>> {
+        let tasks = async |mut client: Client| client.tasks(v1::TasksRequest {}).await;
+        Ok(self.endpoints.ask(tasks).await?.tasks)
+    }
+
+    /// A task.
+    ///
+    /// # Errors
+    /// If there is none of this name, or the coordinator can't be reached.
+    pub async fn task(&self, name: &str) -> Result<v1::Task> {
+        let found = self.tasks().await?.into_iter().find(|task| task.name == name);
+        found.ok_or_else(|| Error::Refused { problem: format!("there is no task {name}") })
+    }
+
+    /// All nodes.
+    ///
+    /// # Errors
+    /// If the coordinator can't be reached.
+    pub async fn nodes(&self) -> Result<Vec<v1::Node>> {
+        let nodes = async |mut client: Client| client.nodes(v1::NodesRequest {}).await;
+        Ok(self.endpoints.ask(nodes).await?.nodes)
+    }
+
+    /// Frees a node, or lets it have tasks again.
+    ///
+    /// # Errors
+    /// If the coordinator refuses or can't be reached.
+    pub async fn set_drained(&self, node: &str, is_drained: bool) -> Result<()> {
+        let node = node.to_owned();
+        if is_drained {
+            let request = v1::DrainRequest { node };
+            let drain = async |mut client: Client| client.drain(request.clone()).await;
+            return self.endpoints.ask(drain).await.map(|_| ());
+        }
+        let request = v1::UndrainRequest { node };
+        let undrain = async |mut client: Client| client.undrain(request.clone()).await;
+        self.endpoints.ask(undrain).await.map(|_| ())
+    }
+
+    /// The events after the one of that number.
+    ///
+    /// # Errors
+    /// If the coordinator can't be reached.
+    pub async fn events(&self, after: u64) -> Result<Vec<v1::Event>> {
+        let request = v1::EventsRequest { after, follow: false };
+        let events = async |mut client: Client| client.events(request).await;
+        let mut stream = self.endpoints.ask(events).await?;
+        let mut all = Vec::new();
+        while let Some(event) =
+            stream.message().await.map_err(|status| crate::rpc::client::refused(&status))?
+        {
+            all.push(event);
+        }
+        Ok(all)
+    }
+
+    /// Waits until a task is as wanted.
+    ///
+    /// # Errors
+    /// If that takes longer than `patience`, with what the task is like; if there is no such task.
+    pub async fn until(
+        &self,
+        name: &str,
+        patience: Duration,
+        is_wanted: impl Fn(&v1::Task) -> bool,
+    ) -> Result<v1::Task> {
+        let deadline = Instant::now() + patience;
+        loop {
+            // A coordinator that is being restarted is waited for.
+            let task = self.task(name).await;
+            match &task {
+                Ok(found) if is_wanted(found) => return task,
+                Ok(_) | Err(Error::Unreachable { .. }) if Instant::now() < deadline => {}
+                Ok(found) => {
+                    let problem = format!("after {patience:?} it is still {found:?}");
+                    return Err(Error::Unreachable { what: format!("task {name}"), problem });
+                }
+                Err(_) => return task,
+            }
+            tokio::time::sleep(POLL).await;
+        }
+    }
+
+    /// Waits until so many nodes may have tasks.
+    ///
+    /// # Errors
+    /// If that takes longer than `patience`.
+    pub async fn until_ready(&self, count: usize, patience: Duration) -> Result<()> {
+        let deadline = Instant::now() + patience;
+        loop {
+            let nodes = self.nodes().await.unwrap_or_default();
+            if nodes.iter().filter(|node| node.state == "ready").count() >= count {
+                return Ok(());
+            }
+            if Instant::now() > deadline {
+                let problem = format!("after {patience:?} there are {nodes:?}");
+                return Err(Error::Unreachable { what: format!("{count} nodes"), problem });
+            }
+            tokio::time::sleep(POLL).await;
+        }
+    }
+
+    /// Ends agents and coordinator, each as a person would, and waits for them.
+    pub async fn end(mut self) {
+        for agent in self.agents.values() {
+            agent.signal(nix::sys::signal::Signal::SIGCONT);
+            agent.signal(nix::sys::signal::Signal::SIGTERM);
+        }
+        for agent in self.agents.values_mut() {
+            agent.wait_or_kill().await;
+        }
+        if let Some(coordinator) = &mut self.coordinator {
+            coordinator.signal(nix::sys::signal::Signal::SIGTERM);
+            coordinator.wait_or_kill().await;
+        }
+    }
+}
+
+async fn start_coordinator(options: &Options, listen: &str) -> Result<(Child, String)> {
+    let data = options.folder.join("coordinator").display().to_string();
+    let lease = options.lease_s.to_string();
+    let mut arguments = vec!["coordinator", "--listen", listen, "--data", &data, "--lease", &lease];
+    if let Some(etcd) = &options.etcd {
+        arguments.extend(["--etcd", etcd]);
+    }
+    let mut coordinator = Child::start(options, "coordinator", &arguments)?;
+    let address = coordinator.says("listens on ", START_PATIENCE).await?;
+    coordinator.says("leads in term ", START_PATIENCE).await?;
+    Ok((coordinator, address))
+}
