@@ -11,7 +11,9 @@ use std::env;
 use std::io::Write;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
+use unicron::train::cost::{self, Case, Costs};
 use unicron::train::member::{Config, Hooks, Member};
+use unicron::train::model::Layout;
 use unicron::train::moment::{FailAt, Failure};
 use unicron::train::text::{OWN, Text};
 use unicron::train::{Settings, Shape, alone, weights};
@@ -66,6 +68,9 @@ pub struct Train {
     /// Where the weights go
     #[arg(long, value_name = "FILE")]
     weights: Option<PathBuf>,
+    /// Train nothing: reduce this model's gradient over so many replicas, and say what it costs
+    #[arg(long, value_name = "REPLICAS")]
+    measure_reduction: Option<usize>,
     /// Print one JSON object
     #[arg(long)]
     json: bool,
@@ -83,6 +88,9 @@ impl Train {
         compute_on_one_thread();
         let settings = self.settings()?;
         settings.check()?;
+        if let Some(members) = self.measure_reduction {
+            return measure(&settings, members, self.json);
+        }
         let text = self.text(&settings.shape)?;
         match env::var_os(names::SOCKET) {
             Some(socket) => self.work(settings, text, socket.into()),
@@ -193,6 +201,52 @@ impl Train {
             }),
         }
     }
+}
+
+/// Measurements of a reduction; the median counts.
+const REPETITIONS: usize = 9;
+
+/// Reduces the first stage's gradient over the tree and around a ring.
+fn measure(settings: &Settings, members: usize, json: bool) -> anyhow::Result<()> {
+    (1..=64).contains(&members).then_some(()).bad_input("--measure-reduction is 1 to 64")?;
+    let case = Case {
+        members,
+        micro_batches: settings.micro_batches,
+        segments: settings.segments,
+        numbers: Layout::new(settings, 0).gradient_len(),
+    };
+    let mut all = Vec::with_capacity(REPETITIONS);
+    for _ in 0..REPETITIONS {
+        all.push(cost::measure(&case)?);
+    }
+    let median = |time: fn(&Costs) -> f64| {
+        let mut times: Vec<f64> = all.iter().map(time).collect();
+        times.sort_by(f64::total_cmp);
+        times[REPETITIONS / 2]
+    };
+    let mut costs = all[0];
+    costs.tree.milliseconds = median(|costs| costs.tree.milliseconds);
+    costs.ring.milliseconds = median(|costs| costs.ring.milliseconds);
+    let vector_bytes = 4 * case.numbers;
+    if json {
+        return print_json(&json!({
+            "replicas": members,
+            "micro_batches": case.micro_batches,
+            "vector_bytes": vector_bytes,
+            "costs": costs,
+        }));
+    }
+    let row = |name: &str, cost: &cost::Cost, is_one: bool| {
+        let vectors = |bytes: u64| bytes as f64 / vector_bytes as f64;
+        let (sent, held) = (vectors(cost.sent_bytes), vectors(cost.held_bytes));
+        let bits = if is_one { "those of one" } else { "others" };
+        format!(
+            "{name}: sends {sent:.2} vectors, holds {held:.2}, {:.2} ms, bits are {bits}\n",
+            cost.milliseconds
+        )
+    };
+    print(&row("tree", &costs.tree, costs.tree_equals_one))?;
+    print(&row("ring", &costs.ring, costs.ring_equals_one))
 }
 
 /// An error in one line.

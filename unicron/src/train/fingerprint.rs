@@ -2,7 +2,8 @@
 //!
 //! Matrix products are added up in an order that depends on the processor's vectors and caches. Workers of
 //! one group must have the same, else a micro-batch that is computed again elsewhere differs in bits. So
-//! each computes the same small thing and compares the bits.
+//! each computes the same small thing and the bits are compared; with them, what else must be the same:
+//! the settings and the text.
 
 use super::model::{Layout, Model};
 use super::settings::Settings;
@@ -19,6 +20,8 @@ pub fn fingerprint(settings: &Settings, text: &Text) -> Result<String> {
     hash.update(env!("CARGO_PKG_VERSION"));
     // Stages, segments and micro-batches change who adds what; workers must agree on them, too.
     hash.update(format!("{settings:?}"));
+    // One node may have a text that another hasn't.
+    hash.update(text.bytes());
     // One block at each end is every kind of matrix product that a stage has.
     let mut shape = settings.shape;
     shape.layers = 2;
@@ -45,7 +48,9 @@ mod tests {
         let first = fingerprint(&settings, &text).unwrap();
         assert_eq!(first, fingerprint(&settings, &text).unwrap());
         assert_eq!(first.len(), 16);
-        let other = Settings { segments: 3, ..settings };
+        let other = Settings { segments: 3, ..settings.clone() };
         assert_ne!(first, fingerprint(&other, &text).unwrap());
+        let other = Text::new(OWN.to_uppercase(), &settings.shape).unwrap();
+        assert_ne!(first, fingerprint(&settings, &other).unwrap());
     }
 }

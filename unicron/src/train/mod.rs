@@ -16,6 +16,7 @@
 //! | one worker's part of an iteration, pure | [`round`] |
 //! | connections of a group, messages | [`mesh`] |
 //! | a stage's state, the optimiser | [`adam`] |
+//! | the tree beside a ring: bytes, memory, time | [`cost`] |
 //! | one process alone, the oracle | [`alone`] |
 //! | a name for a worker's arithmetic | [`fingerprint`](mod@fingerprint) |
 //! | the file of weights | [`weights`] |
@@ -23,6 +24,7 @@
 pub mod adam;
 pub mod alone;
 pub mod checkpoint;
+pub mod cost;
 pub mod fingerprint;
 pub mod member;
 pub mod mesh;

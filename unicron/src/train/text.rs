@@ -46,6 +46,12 @@ impl Text {
         Ok(Self(text.into()))
     }
 
+    /// Its bytes.
+    #[must_use]
+    pub fn bytes(&self) -> &[u8] {
+        &self.0
+    }
+
     /// The samples of a micro-batch.
     #[must_use]
     pub fn samples(&self, shape: &Shape, seed: u64, iteration: u64, micro_batch: u32) -> Samples {

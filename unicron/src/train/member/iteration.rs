@@ -176,6 +176,9 @@ impl Member {
         let is_last = self.stage + 1 == settings.stages;
         let loss = gradient.last().filter(|_| is_last).map(|&sum| mean_loss(sum, settings));
         let redone = redone(round.redone());
+        if let Some(loss) = loss.filter(|_| self.chief(self.stage) == Some(self.config.worker)) {
+            (self.hooks.log)(&format!("iteration {iteration}, loss {loss:.4}"));
+        }
         self.highest = self.highest.max(iteration);
         self.keep_own(state.clone());
         self.state = Some(state);

@@ -112,6 +112,15 @@ impl<G> Round<G> {
         (self.segments.len(), self.frame.batch.segments as usize)
     }
 
+    /// Numbers of gradients that are held: sums, what is being reduced, and what is.
+    #[must_use]
+    pub fn held_numbers(&self) -> usize {
+        let of_sums = |sums: &Sums| sums.nodes().map(|(_, values)| values.len()).sum::<usize>();
+        let reducing = self.reducing.values().map(of_sums).sum::<usize>();
+        let reduced = self.segments.values().map(|values| values.len()).sum::<usize>();
+        of_sums(&self.sums) + reducing + reduced
+    }
+
     /// Whether this worker holds its stage's whole gradient.
     #[must_use]
     pub fn is_whole(&self) -> bool {

@@ -2,6 +2,7 @@
 //! group, tested where a worker's part of an iteration is: in `train::round`.
 
 use super::*;
+use crate::transition::micro_batches::Iteration;
 
 const BATCH: Batch = Batch { stages: 2, micro_batches: 4, segments: 2 };
 
@@ -167,4 +168,38 @@ fn of_two_who_have_the_same_one_counts() {
     assert_eq!(plan.sums, [(1, Node::leaf(2)), (2, Node { level: 1, index: 0 })]);
     let micro_batches: Vec<u32> = plan.passes.iter().map(|pass| pass.micro_batch).collect();
     assert_eq!(micro_batches, [3]);
+}
+
+/// The simulator counts what is left of an iteration by its own, simpler rules: for replicas of one stage
+/// that fail before the reduction they say the same.
+#[test]
+fn the_simulator_leaves_as_much_to_be_done() {
+    for (replicas, micro_batches, finished) in [(2, 8, 2), (3, 8, 1), (4, 9, 2), (4, 16, 4)] {
+        let batch = Batch { stages: 1, micro_batches, segments: 2 };
+        let peer = |worker| Peer { worker, stage: 0, node: worker.to_string() };
+        let peers: Vec<Peer> = (0..replicas).map(peer).collect();
+        let mut simulated = Iteration::new(micro_batches as usize, replicas as usize, 2);
+        let plan = Plan::fresh(&batch, &peers);
+        let mut statuses = BTreeMap::new();
+        for worker in 0..replicas {
+            let passes = plan.passes.iter().filter(|pass| pass.worker == worker);
+            let done = passes.take(finished).map(|pass| Node::leaf(pass.micro_batch));
+            let mut status = applied(0);
+            status.progress.nodes = done.collect();
+            statuses.insert(worker, status);
+            for _ in 0..finished {
+                simulated.finish(worker as usize).unwrap();
+            }
+        }
+        statuses.remove(&1);
+        simulated.fail(1).unwrap();
+        let others: Vec<Peer> = peers.into_iter().filter(|peer| peer.worker != 1).collect();
+        let plan = regroup(&batch, &others, &statuses, None).plan;
+        let left: usize = simulated.living().map(|replica| simulated.left(replica).len()).sum();
+        assert_eq!(plan.passes.len(), left, "{replicas} replicas");
+        let most = |counts: Vec<usize>| counts.into_iter().max();
+        let of = |peer: &Peer| plan.passes.iter().filter(|p| p.worker == peer.worker).count();
+        let simulated = simulated.living().map(|replica| simulated.left(replica).len()).collect();
+        assert_eq!(most(others.iter().map(of).collect()), most(simulated));
+    }
 }
