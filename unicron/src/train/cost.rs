@@ -241,7 +241,7 @@ fn ring(case: &Case, node: &mut Node, barrier: &Barrier) -> Result<Outcome> {
     let before = node.mesh.sent_bytes();
     barrier.wait();
     let clock = Instant::now();
-    let mut held = 0;
+    let mut held = 4 * sum.len() as u64;
     // Around once to add up, and once more to hand on.
     for step in 0..2 * (members - 1) {
         let sends = rank + 2 * members - step;

@@ -32,7 +32,7 @@ impl Shape {
         Self { layers: 4, hidden: 64, heads: 4, context: 64, sequences: 2, learning_rate: 1e-3 };
     /// About a second.
     pub const SMALL: Self =
-        Self { layers: 6, hidden: 128, heads: 4, context: 128, sequences: 4, learning_rate: 1e-3 };
+        Self { layers: 6, hidden: 128, heads: 4, context: 128, sequences: 3, learning_rate: 1e-3 };
     /// The names that [`Shape::preset`] knows.
     pub const PRESETS: [&str; 3] = ["nano", "tiny", "small"];
 
