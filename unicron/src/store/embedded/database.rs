@@ -6,6 +6,7 @@ use crate::store::{Change, Event};
 use crate::{Error, Result};
 use redb::{Builder, DatabaseError, ReadableDatabase, ReadableTable, TableDefinition};
 use std::fs::{self, File};
+use std::io::ErrorKind;
 use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
 
@@ -161,10 +162,13 @@ impl Database {
     }
 
     fn failed(&self, error: &redb::Error) -> Error {
-        let advice = match error {
-            redb::Error::Io(_) | redb::Error::PreviousIo => "look at its disk",
-            _ => "restore a backup, or move it away and start with nothing",
+        let is_the_disk = match error {
+            // The library's word for a file that is none of its own.
+            redb::Error::Io(error) => error.kind() != ErrorKind::InvalidData,
+            redb::Error::PreviousIo => true,
+            _ => false,
         };
+        let advice = if is_the_disk { "look at its disk" } else { super::DAMAGED };
         self.error(&format!("{error}: {advice}"))
     }
 

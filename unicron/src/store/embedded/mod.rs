@@ -17,6 +17,9 @@ use tokio::sync::{OwnedMutexGuard, watch};
 /// The file's name in its folder.
 pub const FILE_NAME: &str = "coordinator.redb";
 
+/// What to do about a file that is there and can't be used.
+const DAMAGED: &str = "restore a backup, or move it away and start with nothing";
+
 /// A store in a file of the coordinator's own.
 #[derive(Debug)]
 pub struct Embedded {
@@ -51,8 +54,7 @@ async fn blocking<T: Send + 'static>(
 ) -> Result<T> {
     // The database's library panics on some damaged files.
     tokio::task::spawn_blocking(work).await.unwrap_or_else(|_| {
-        let problem = "it is damaged: restore a backup, or move it away and start with nothing";
-        Err(Error::Store { store, problem: problem.to_owned() })
+        Err(Error::Store { store, problem: format!("it can't be read: {DAMAGED}") })
     })
 }
 

@@ -107,7 +107,10 @@ async fn revoke(client: &Client, id: i64) -> Result<()> {
 async fn keep(client: Client, id: i64, ttl: Duration, granted: Instant, over: Arc<Over>) {
     let mut renewed = granted;
     loop {
-        sleep_until(renewed + ttl / 3).await;
+        tokio::select! {
+            () = sleep_until(renewed + ttl / 3) => {}
+            _ = over.wait() => return,
+        }
         let begin = Instant::now();
         let left = (renewed + ttl).saturating_duration_since(begin);
         match renew(&client, id, left).await {

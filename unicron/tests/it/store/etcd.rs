@@ -1,6 +1,7 @@
 //! What the store does when etcd dies, hangs, is out of reach or asks for certificates.
 
 use super::cluster::{KEPT_EVENTS, Server, free_port};
+use super::proxy::Proxy;
 use super::{Arc, Duration, Instant, SLACK, Store, TTL, assert_over, assert_steps, lead, step};
 use std::fs;
 use std::io::{Read, Write};
@@ -35,6 +36,24 @@ async fn etcd_is_killed_again_and_again_and_nothing_is_lost() {
     // The lease is kept alive again: it outlives what etcd has left of it.
     let lost = tokio::time::timeout(Duration::from_secs(1), leader.lost()).await;
     assert!(lost.is_err(), "{lost:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_commit_whose_answer_is_lost_is_made_once() {
+    let Some(server) = Server::start() else { return };
+    let proxy = Proxy::to(server.url().strip_prefix("http://").unwrap());
+    let settings = server.settings();
+    let endpoints = vec![format!("http://{}", proxy.address)];
+    let store: Arc<dyn Store> =
+        Arc::new(Etcd::new(&EtcdSettings { endpoints, ..settings }).unwrap());
+    // Nothing but the commits has an answer to lose.
+    let leader = store.campaign("a", Duration::from_secs(60)).await.unwrap();
+    for number in 1..=3 {
+        proxy.lose_an_answer();
+        assert_eq!(leader.commit(step(number)).await.unwrap(), number);
+        assert!(proxy.has_lost_them());
+    }
+    assert_steps(&store, 0, 1, 3).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

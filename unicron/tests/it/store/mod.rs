@@ -3,6 +3,7 @@
 mod cluster;
 mod embedded;
 mod etcd;
+mod proxy;
 
 use cluster::{Cluster, KEPT_EVENTS};
 use std::sync::Arc;
