@@ -10,15 +10,18 @@
 //! - [`trace`]: failures over time, recorded or made up
 //! - [`core`]: what decides: events in, commands out
 //! - [`simulate`]: the core and its rivals, driven by traces
-//! - [`train`]: the reference trainer, which proves the transition bit for bit
 //! - [`worker`]: what a training process says to the agent of its node, and hears
+//! - [`train`]: the reference trainer, which proves the transition bit for bit
+//! - [`agent`]: starts and watches the workers of a node
 //! - [`store`]: what outlives the coordinator, in a file of its own or in etcd, and who leads
+//! - [`coordinator`]: looks after all tasks of a cluster, by the core's decisions
+//! - [`rpc`], [`proto`]: how these reach each other
+//! - [`local_cluster`]: all of it on one machine, to be broken on purpose
 //! - [`error`]: what can go wrong
 //!
-//! To come: `coordinator`, `agent` and `train`, the live system on the same core.
-//!
-//! **Invariant:** nothing here does IO, reads a clock or draws a number that isn't passed in, except
-//! readers and writers of files in [`cluster`] and [`trace`], and [`store`].
+//! **Invariant:** what decides does no IO, reads no clock and draws no number that isn't passed in: all but
+//! readers and writers of files in [`cluster`] and [`trace`], and the live system, whose deciding part is
+//! [`coordinator::brain`].
 
 pub mod agent;
 pub mod cluster;

@@ -65,6 +65,14 @@ impl Returns {
         }
     }
 
+    /// The next failure of this kind is one too many of those that a task may have without progress.
+    pub fn exhaust(&mut self, status: Status, returns: usize) {
+        self.note(status);
+        if let Some((_, times)) = self.failures.iter_mut().find(|(other, _)| *other == status) {
+            *times = (*times).max(returns.saturating_sub(1));
+        }
+    }
+
     /// The task has made progress.
     pub fn forget(&mut self) {
         self.failures.clear();

@@ -234,7 +234,14 @@ impl Core {
 
     fn attempted(&mut self, now_s: f64, incident: u64, succeeded: bool) -> Vec<Command> {
         match self.incidents.remove(&incident) {
-            Some(incident) if !succeeded => self.act(now_s, incident.after_failure(&self.config)),
+            Some(incident) if !succeeded => {
+                let next = incident.after_failure(&self.config);
+                if next.level == Severity::Sev1 && incident.status.is_software() {
+                    // If the same comes on another node, before any progress, it is the task's own.
+                    self.returns[incident.task].exhaust(incident.status, self.config.returns);
+                }
+                self.act(now_s, next)
+            }
             _ => Vec::new(),
         }
     }

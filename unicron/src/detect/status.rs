@@ -167,6 +167,13 @@ impl Status {
         matches!(self, Self::ConfigurationError)
     }
 
+    /// Whether the task's own program may be at fault as well as its node: what fails so on two nodes, one
+    /// after the other, is the program's.
+    #[must_use]
+    pub const fn is_software(self) -> bool {
+        matches!(self, Self::ExitedAbnormally | Self::OtherSoftwareError)
+    }
+
     /// Whether the paper has this status; the others are ours.
     #[must_use]
     pub const fn is_from_paper(self) -> bool {

@@ -121,6 +121,11 @@ impl Brain {
         if role != Role::Root {
             return;
         }
+        if status == Status::StorageError {
+            // A checkpoint that can't be written ends no training.
+            let text = format!("{status}: {}", seen.text);
+            return self.record(now, "warning", Some(task), Some(node), seen.worker, text);
+        }
         let details = serde_json::json!({ "status": status, "last_lines": seen.last_lines });
         self.detected(now, task, node, seen.worker, status, &seen.text, details);
         let incident = self.tasks[task].workers.get(&seen.worker).and_then(|w| w.incident);
@@ -141,7 +146,7 @@ impl Brain {
 
     /// A worker that has raised something doesn't go on, except where the network alone is at fault.
     fn doom(&mut self, task: usize, number: u64, status: Status) {
-        if status.is_about_a_peer() || status == Status::StorageError {
+        if status.is_about_a_peer() {
             return;
         }
         if let Some(worker) = self.tasks[task].workers.get_mut(&number) {

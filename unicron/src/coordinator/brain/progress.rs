@@ -61,13 +61,16 @@ impl Brain {
             return;
         }
         worker.committed = committed.iteration;
-        progress.redone.micro_batches += committed.redone_micro_batches;
-        progress.redone.stage_passes += committed.redone_stage_passes;
         if committed.loss.is_some() && committed.iteration >= progress.iteration {
             progress.loss = committed.loss;
         }
         let is_first = committed.iteration > progress.iteration;
         progress.iteration = progress.iteration.max(committed.iteration);
+        if is_first {
+            // Every member tells what the whole group has done again.
+            progress.redone.micro_batches += committed.redone_micro_batches;
+            progress.redone.stage_passes += committed.redone_stage_passes;
+        }
         if committed.epoch != epoch {
             return;
         }
