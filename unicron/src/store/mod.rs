@@ -1,11 +1,11 @@
 //! Where the coordinator keeps what must outlive it: the state of nodes and tasks by key, and the log of
 //! events. In reading order:
 //!
-//! - [`change`]: what is committed, as a whole or not at all
-//! - [`head`]: the record that every commit moves on: the term, the commit, the log's two ends
-//! - [`over`]: how an end of leadership is told
-//! - [`embedded`]: a file beside the coordinator, for one coordinator
-//! - [`etcd`]: for several coordinators, of which one leads
+//! - `change`: what is committed, as a whole or not at all
+//! - `head`: the record that every commit moves on: the term, the commit, the log's two ends
+//! - `over`: how an end of leadership is told
+//! - `embedded`: a file beside the coordinator, for one coordinator
+//! - `etcd`: for several coordinators, of which one leads
 //!
 //! A coordinator campaigns, loads what its predecessor left, and commits while it leads. All others can
 //! read, and learn who leads.
