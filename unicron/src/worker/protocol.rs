@@ -1,7 +1,7 @@
 //! The protocol between a worker and the agent of its node: one JSON object a line, over a Unix socket.
 //!
 //! It is so plain that a worker in any language needs its standard library only. The socket's path is in
-//! the environment ([`env`]); whoever may open it is trusted, for it lies in a folder of the agent's user.
+//! the environment ([mod@env]); whoever may open it is trusted, for it lies in a folder of the agent's user.
 //! State and gradients never pass here: workers send them to each other.
 //!
 //! ```text

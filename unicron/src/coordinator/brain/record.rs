@@ -112,9 +112,11 @@ impl Brain {
         let records: Vec<TaskRecord> = tasks.iter().map(from_json).collect::<Result<_>>()?;
         let lease_until_s = now.s + settings.lease_s;
         let nodes: Vec<Node> =
-            nodes.into_iter().map(|record| record.to_node(lease_until_s)).collect();
-        let tasks: Vec<Task> =
-            records.into_iter().map(|record| record.to_task(nodes.len())).collect::<Result<_>>()?;
+            nodes.into_iter().map(|record| record.into_node(lease_until_s)).collect();
+        let tasks: Vec<Task> = records
+            .into_iter()
+            .map(|record| record.into_task(nodes.len()))
+            .collect::<Result<_>>()?;
         let is_in =
             |node: &Node| node.lease_until_s.is_some() && node.standing == Standing::Healthy;
         let healthy: Vec<usize> =
@@ -152,7 +154,7 @@ impl Brain {
 }
 
 impl NodeRecord {
-    fn to_node(self, lease_until_s: f64) -> Node {
+    fn into_node(self, lease_until_s: f64) -> Node {
         Node {
             name: self.name,
             slots: self.slots,
@@ -168,7 +170,7 @@ impl NodeRecord {
 }
 
 impl TaskRecord {
-    fn to_task(self, nodes: usize) -> Result<Task> {
+    fn into_task(self, nodes: usize) -> Result<Task> {
         let file = TaskFile::parse(&self.toml, Path::new("the store"))?;
         let worker = |(number, record): (u64, WorkerRecord)| {
             let WorkerRecord { node, stage, pid, address, fingerprint, is_leaving } = record;

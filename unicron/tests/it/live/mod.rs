@@ -126,7 +126,7 @@ fn a_program_that_cannot_work_is_stopped_with_the_evidence() {
     let folder = tempfile::tempdir().unwrap();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
     runtime.block_on(async {
-        let cluster = cluster(folder.path(), 1).await;
+        let cluster = cluster(folder.path(), 2).await;
         let command = "command = [\"/bin/sh\", \"-c\", \"echo cannot begin; exit 3\"]";
         cluster.submit(&format!("name = \"bad\"\nworkers = 1\n{command}\n")).await.unwrap();
         let failed = |task: &v1::Task| task.state == "failed";
