@@ -7,7 +7,8 @@
 //! | a worker's process, its output, its end | [`process`] |
 //! | the worker's side of the conversation | [`local`] |
 //! | how long its steps take | `watch` |
-//! | what its output and the kernel's log mean | `signs` |
+//! | what its output means | `signs` |
+//! | what the kernel's log says | [`kernel_log`] |
 //! | the conversation with the coordinator | [`session`] |
 //! | a node's health, by a command of its owner | `health` |
 //! | all of it together | [`node`] |
@@ -17,6 +18,7 @@
 pub mod fence;
 pub mod guardian;
 mod health;
+pub mod kernel_log;
 pub mod local;
 pub mod node;
 pub mod process;

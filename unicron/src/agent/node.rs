@@ -5,7 +5,7 @@ use super::local::{Heard, Socket};
 use super::process::{Launch, Occurrence, Process, Tail};
 use super::session::{self, Incoming};
 use super::watch::{self, Watch};
-use super::{HealthCheck, signs};
+use super::{HealthCheck, kernel_log, signs};
 use crate::detect::{Finding, LogReader, Role};
 use crate::proto::v1::{self, FromAgent, from_agent::Message as Say, to_agent};
 use crate::rpc::Endpoints;
@@ -39,6 +39,8 @@ pub struct Settings {
     pub grace: Duration,
     /// The node's health.
     pub health: Option<HealthCheck>,
+    /// The kernel's log.
+    pub kernel_log: PathBuf,
 }
 
 /// A worker on this node.
@@ -107,6 +109,11 @@ pub async fn run(
     if let Some(check) = settings.health.clone() {
         tokio::spawn(check.run(checks));
     }
+    let (kernel, mut says) = mpsc::unbounded_channel();
+    if !kernel_log::follow(&settings.kernel_log, kernel) {
+        // Nobody listens when the agent ends.
+        let _ = notices.send(format!("{} can't be read", settings.kernel_log.display()));
+    }
     let attending = tokio::spawn(session::attend(endpoints, incoming));
     let folder = settings.folder.clone();
     let mut node = Node::new(settings, occurrences, heard, notices);
@@ -121,6 +128,7 @@ pub async fn run(
             Some((worker, what)) = hears.recv() => node.hear(worker, what),
             Some((worker, what)) = occurred.recv() => node.occur(worker, what),
             Some(what) = comes.recv() => node.come(what),
+            Some((finding, text)) = says.recv() => node.tell(0, finding, text, Vec::new()),
             Some(health) = health.recv() => node.say(Say::Health(health)),
             _ = tick.tick() => node.tick(),
         }
@@ -432,14 +440,19 @@ impl Node {
         if local.is_ending {
             return;
         }
+        let last_lines = match finding.role {
+            Role::Root => local.tail.last(LINES_OF_A_FAILURE),
+            _ => Vec::new(),
+        };
+        self.tell(worker, finding, text, last_lines);
+    }
+
+    /// Tells of something that was seen of a worker, or, with 0, of the node.
+    fn tell(&mut self, worker: u64, finding: Finding, text: String, last_lines: Vec<String>) {
         let role = match finding.role {
             Role::Root => "root",
             Role::Cascade => "cascade",
             Role::Confirmation => "confirmation",
-        };
-        let last_lines = match finding.role {
-            Role::Root => local.tail.last(LINES_OF_A_FAILURE),
-            _ => Vec::new(),
         };
         self.say(Say::Observation(v1::Observation {
             worker,

@@ -6,6 +6,7 @@ use clap::Args;
 use common::command::{BadInput, text_variable};
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use unicron::agent::kernel_log::KERNEL_LOG;
 use unicron::agent::{HealthCheck, Settings, run};
 use unicron::worker::protocol::env;
 
@@ -36,6 +37,9 @@ pub struct Agent {
     /// A command that says by its exit code whether the node is healthy
     #[arg(long, value_name = "COMMAND")]
     health_check: Option<String>,
+    /// The kernel's log, which tells of faults of GPUs
+    #[arg(long, value_name = "FILE", default_value = KERNEL_LOG)]
+    kernel_log: PathBuf,
     /// Seconds between two health checks
     #[arg(long, value_name = "SECONDS", default_value_t = 30.0)]
     health_interval: f64,
@@ -89,6 +93,7 @@ impl Agent {
             incarnation,
             grace: Duration::from_secs_f64(self.grace),
             health,
+            kernel_log: self.kernel_log.clone(),
         })
     }
 }

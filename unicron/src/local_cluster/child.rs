@@ -5,7 +5,7 @@ use crate::worker::protocol::env;
 use crate::{Error, Result};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
@@ -48,7 +48,7 @@ impl Child {
     }
 
     /// Waits until its log says this; the rest of that line.
-    pub async fn says(&mut self, what: &str, patience: Duration) -> Result<String> {
+    pub async fn says(&self, what: &str, patience: Duration) -> Result<String> {
         let deadline = Instant::now() + patience;
         loop {
             let bytes = std::fs::read(&self.log).map_err(Error::io(&self.log))?;
@@ -59,7 +59,8 @@ impl Child {
             if let Some((_, rest)) = found {
                 return Ok(rest.trim().to_owned());
             }
-            let has_ended = self.process.try_wait().map_err(Error::io(&self.log))?.is_some();
+            let has_ended =
+                self.pid().is_none_or(|pid| !Path::new(&format!("/proc/{pid}")).exists());
             if has_ended || Instant::now() > deadline {
                 let problem = format!("it didn't say {what:?} but {text:?}");
                 return Err(Error::Unreachable { what: self.log.display().to_string(), problem });

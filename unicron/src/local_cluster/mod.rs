@@ -37,8 +37,10 @@ pub struct Options {
 #[derive(Debug)]
 pub struct LocalCluster {
     options: Options,
-    address: String,
-    coordinator: Option<Child>,
+    /// By address.
+    coordinators: BTreeMap<String, Child>,
+    /// Of the coordinator that is started again where it was.
+    first_address: String,
     agents: BTreeMap<String, Child>,
     endpoints: Endpoints,
 }
@@ -57,15 +59,29 @@ impl LocalCluster {
     pub async fn start(options: Options) -> Result<Self> {
         std::fs::create_dir_all(&options.folder).map_err(Error::io(&options.folder))?;
         let (coordinator, address) = start_coordinator(&options, "127.0.0.1:0").await?;
+        coordinator.says("leads in term ", START_PATIENCE).await?;
         let endpoints = Endpoints::new(&address, None, None)?;
+        let coordinators = BTreeMap::from([(address.clone(), coordinator)]);
         let agents = BTreeMap::new();
-        Ok(Self { options, address, coordinator: Some(coordinator), agents, endpoints })
+        Ok(Self { options, coordinators, first_address: address, agents, endpoints })
     }
 
-    /// `host:port` of the coordinator.
+    /// Starts another coordinator on the same etcd. Agents that are started afterwards know of it.
+    ///
+    /// # Errors
+    /// If it doesn't come up.
+    pub async fn add_coordinator(&mut self) -> Result<()> {
+        let (coordinator, address) = start_coordinator(&self.options, "127.0.0.1:0").await?;
+        self.coordinators.insert(address, coordinator);
+        self.endpoints = Endpoints::new(&self.addresses(), None, None)?;
+        Ok(())
+    }
+
+    /// `host:port` of all coordinators, separated by commas.
     #[must_use]
-    pub fn address(&self) -> &str {
-        &self.address
+    pub fn addresses(&self) -> String {
+        let addresses: Vec<&str> = self.coordinators.keys().map(String::as_str).collect();
+        addresses.join(",")
     }
 
     /// The folder of the cluster.
@@ -79,11 +95,11 @@ impl LocalCluster {
     /// # Errors
     /// If it can't be started.
     pub async fn add_agent(&mut self, node: &str, slots: usize) -> Result<()> {
-        let slots = slots.to_string();
+        let (slots, addresses) = (slots.to_string(), self.addresses());
         let arguments = [
             "agent",
             "--coordinator",
-            &self.address,
+            &addresses,
             "--node",
             node,
             "--slots",
@@ -109,20 +125,21 @@ impl LocalCluster {
         }
     }
 
-    /// Kills the coordinator at once.
+    /// Kills the coordinator that was started first, at once.
     pub async fn kill_coordinator(&mut self) {
-        if let Some(mut coordinator) = self.coordinator.take() {
+        if let Some(mut coordinator) = self.coordinators.remove(&self.first_address) {
             coordinator.kill().await;
         }
     }
 
-    /// Starts a coordinator anew where the last one listened, with its state.
+    /// Starts a coordinator anew where the first one listened, with its state.
     ///
     /// # Errors
     /// If it doesn't come up.
     pub async fn restart_coordinator(&mut self) -> Result<()> {
-        let (coordinator, _) = start_coordinator(&self.options, &self.address).await?;
-        self.coordinator = Some(coordinator);
+        let (coordinator, address) = start_coordinator(&self.options, &self.first_address).await?;
+        coordinator.says("leads in term ", START_PATIENCE).await?;
+        self.coordinators.insert(address, coordinator);
         Ok(())
     }
 
@@ -251,7 +268,7 @@ impl LocalCluster {
         for agent in self.agents.values_mut() {
             agent.wait_or_kill().await;
         }
-        if let Some(coordinator) = &mut self.coordinator {
+        for coordinator in self.coordinators.values_mut() {
             coordinator.signal(nix::sys::signal::Signal::SIGTERM);
             coordinator.wait_or_kill().await;
         }
@@ -265,8 +282,7 @@ async fn start_coordinator(options: &Options, listen: &str) -> Result<(Child, St
     if let Some(etcd) = &options.etcd {
         arguments.extend(["--etcd", etcd]);
     }
-    let mut coordinator = Child::start(options, "coordinator", &arguments)?;
+    let coordinator = Child::start(options, "coordinator", &arguments)?;
     let address = coordinator.says("listens on ", START_PATIENCE).await?;
-    coordinator.says("leads in term ", START_PATIENCE).await?;
     Ok((coordinator, address))
 }

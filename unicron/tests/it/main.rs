@@ -1,6 +1,7 @@
 //! Integration tests of `unicron`: the command line, as a user or a script meets it.
 #![allow(clippy::unwrap_used)]
 
+mod certificates;
 mod live;
 mod plan;
 mod simulate;

@@ -11,6 +11,7 @@ use common::progress::{Progress, Unit};
 use report::{Report, Row};
 use std::io::Write;
 use std::path::{Path, PathBuf};
+use std::process::Stdio;
 use std::time::{Duration, Instant};
 use unicron::local_cluster::fault::Fault;
 use unicron::local_cluster::{LocalCluster, Options};
@@ -89,11 +90,9 @@ impl Demo {
         let faults = self.faults(folder);
         let progress = Progress::stderr();
         let bar = progress.bar("demo", Some(faults.len() as u64 + 2), Unit::Items("steps"));
-        let iterations = if self.quick { 60 } else { 240 };
+        let iterations = if self.quick { 100 } else { 240 };
         let program = std::env::current_exe()?;
-        bar.message("training without failures, for its weights");
-        let expected = weights_without_failures(&program, folder, iterations)?;
-        bar.advance(1);
+        let without_failures = train_without_failures(&program, folder, iterations)?;
         let mut cluster = start(program, folder).await?;
         for task in &TASKS {
             cluster.submit(&task.toml(folder, iterations)).await?;
@@ -124,6 +123,9 @@ impl Demo {
         }
         bar.advance(1);
         cluster.end().await;
+        bar.message("training without failures ends");
+        let expected = weights_of(without_failures).await?;
+        bar.advance(1);
         Ok(Report { rows, tasks, expected, seconds: clock.elapsed().as_secs_f64() })
     }
 
@@ -190,20 +192,28 @@ async fn start(program: PathBuf, folder: &Path) -> anyhow::Result<LocalCluster> 
     Ok(cluster)
 }
 
-/// The checksum of the weights that one process ends with. All tasks train the same model on the same
-/// samples, so there is one.
-fn weights_without_failures(
+/// One process that never fails, beside the cluster. All tasks train the same model on the same samples, so
+/// one is enough.
+fn train_without_failures(
     program: &Path,
     folder: &Path,
     iterations: u64,
-) -> anyhow::Result<String> {
+) -> anyhow::Result<tokio::process::Child> {
     let weights = folder.join("without-failures.safetensors");
-    let output = std::process::Command::new(program)
+    tokio::process::Command::new(program)
         .args(["train", "--preset", "tiny", "--json", "--weights"])
         .arg(&weights)
         .args(["--iterations", &iterations.to_string(), "--seed", &SEED.to_string()])
-        .output()
-        .with_context(|| program.display().to_string())?;
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .kill_on_drop(true)
+        .spawn()
+        .with_context(|| program.display().to_string())
+}
+
+/// The checksum of the weights that it ends with.
+async fn weights_of(training: tokio::process::Child) -> anyhow::Result<String> {
+    let output = training.wait_with_output().await?;
     anyhow::ensure!(
         output.status.success(),
         "training without failures failed: {}",

@@ -1,9 +1,10 @@
 //! The core's commands, carried out.
 
 use super::node::Standing;
-use super::task::End;
+use super::task::{Departed, End, Worker};
 use super::{Brain, Now};
 use crate::core::{Attempt, Command, Reconfiguration};
+use crate::detect::Status;
 use serde_json::json;
 
 impl Brain {
@@ -40,33 +41,36 @@ impl Brain {
         if self.tasks.get(task).is_none_or(|task| task.end.is_some()) {
             return;
         }
-        self.discard_doomed(now, task, node);
+        self.discard(now, task, node, |worker| worker.is_doomed);
         let text = "its process is started again";
         self.record(now, "restart", Some(task), Some(node), 0, text);
         self.reconcile(task, Some(incident));
     }
 
-    fn discard_doomed(&mut self, now: Now, task: usize, node: usize) {
+    /// Ends some of a task's workers on a node, at once: what they do can't be trusted.
+    fn discard(&mut self, now: Now, task: usize, node: usize, is_meant: impl Fn(&Worker) -> bool) {
         let workers = &self.tasks[task].workers;
-        let is_meant = |w: &super::task::Worker| w.node == node && w.is_doomed;
-        let doomed: Vec<u64> =
-            workers.iter().filter(|(_, w)| is_meant(w)).map(|(&number, _)| number).collect();
-        let was_member = doomed.iter().any(|&number| self.tasks[task].is_member(number));
-        for number in &doomed {
+        let meant = workers.iter().filter(|(_, worker)| worker.node == node && is_meant(worker));
+        let meant: Vec<u64> = meant.map(|(&number, _)| number).collect();
+        if meant.is_empty() {
+            return;
+        }
+        let was_member = meant.iter().any(|&number| self.tasks[task].is_member(number));
+        for number in &meant {
             self.tasks[task].workers.remove(number);
+            self.tasks[task].departed.insert(*number, Departed { node, exit: None });
         }
-        if !doomed.is_empty() {
-            self.outbox.pushes.insert(node);
-            self.outbox.tasks.insert(task);
-        }
+        self.outbox.pushes.insert(node);
+        self.outbox.tasks.insert(task);
         if was_member {
-            self.form(now, task, "a worker at fault was ended");
+            self.form(now, task, "workers at fault were ended");
         }
     }
 
-    fn isolated(&mut self, now: Now, node: usize, status: crate::detect::Status) {
-        if self.nodes[node].lease_until_s.is_none() {
-            // It is lost, which is on record.
+    pub(super) fn isolated(&mut self, now: Now, node: usize, status: Status) {
+        let known = &self.nodes[node];
+        if known.lease_until_s.is_none() || known.standing == Standing::Isolated {
+            // That is on record.
             return;
         }
         self.nodes[node].standing = Standing::Isolated;
@@ -75,7 +79,7 @@ impl Brain {
         let text = format!("{status}; `unicron undrain` lets it in again");
         self.record(now, "node-isolated", None, Some(node), 0, text);
         for task in 0..self.tasks.len() {
-            self.discard_doomed(now, task, node);
+            self.discard(now, task, node, |_| true);
         }
     }
 

@@ -1,11 +1,12 @@
 //! What fails, and whose it is.
 
+use super::node::Standing;
 use super::task::{Departed, LostConnection, Task};
 use super::{Brain, Now};
 use crate::coordinator::task_file::Recovery;
 use crate::core::Event;
 use crate::detect::{
-    ConnectionVerdict, Convention, Exit, Finding, Observation, Peer, Role, Status,
+    ConnectionVerdict, Convention, Exit, Finding, Observation, Peer, Role, Severity, Status,
     judge_connection, root_cause,
 };
 use crate::proto::v1;
@@ -138,8 +139,15 @@ impl Brain {
         let tasks: Vec<usize> = (0..self.tasks.len())
             .filter(|&task| self.tasks[task].workers.values().any(|w| w.node == node))
             .collect();
+        let isolates = status.severity() == Some(Severity::Sev1);
+        if tasks.is_empty() && isolates && self.nodes[node].standing == Standing::Healthy {
+            // Nobody is hurt yet; the core leaves the node out, and its command says why.
+            let commands = self.core.step(now.s, Event::NodeLost { node });
+            self.isolated(now, node, status);
+            return self.carry_out(now, commands);
+        }
         for task in tasks {
-            self.detected(now, task, node, 0, status, text, serde_json::Value::Null);
+            self.detected(now, task, node, 0, status, text, serde_json::json!({}));
             self.fail(now, task, node, status, None);
         }
     }

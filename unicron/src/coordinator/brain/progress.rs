@@ -38,7 +38,8 @@ impl Brain {
 
     fn worker_started(&mut self, now: Now, node: usize, started: &v1::WorkerStarted) {
         let Some((task, worker)) = self.find(started.worker) else { return };
-        if worker.node != node {
+        // Its guardian says so, and it says so itself.
+        if worker.node != node || worker.pid == started.pid {
             return;
         }
         if let Some(worker) = self.tasks[task].workers.get_mut(&started.worker) {

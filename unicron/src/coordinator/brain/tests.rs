@@ -366,6 +366,29 @@ fn who_takes_over_finds_everything_at_work() {
 }
 
 #[test]
+fn a_node_whose_hardware_is_at_fault_is_left_with_or_without_a_task() {
+    let seen = || {
+        Said::Observation(v1::Observation {
+            status: "gpu-hardware-error".to_owned(),
+            role: "root".to_owned(),
+            text: "Xid 79".to_owned(),
+            ..v1::Observation::default()
+        })
+    };
+    let mut world = at_work(&[("a", 2), ("b", 2), ("c", 2)], 2, 1);
+    let busy = world.workers(0)[0].1;
+    let idle = (0..3).find(|node| *node != busy).unwrap();
+    world.say(idle, seen());
+    assert_eq!(world.brain.nodes()[idle].state(), "isolated");
+    world.say(busy, seen());
+    assert_eq!(world.brain.nodes()[busy].state(), "isolated");
+    let last = 3 - busy - idle;
+    assert!(world.workers(0).iter().filter(|&&(_, node)| node == last).count() == 2);
+    world.brain.undrain(now(world.s), ["a", "b", "c"][idle]).unwrap();
+    assert_eq!(world.brain.nodes()[idle].state(), "ready");
+}
+
+#[test]
 fn a_second_agent_of_a_name_and_an_unknown_protocol_are_refused() {
     let mut world = World::new(&[("a", 2)]);
     let hello = |protocol, incarnation: &str| v1::Hello {

@@ -1,7 +1,9 @@
 //! A cluster of real processes: whatever fails, every task ends with the weights of a run without failures,
 //! bit for bit, and nothing is left running.
 
+mod failover;
 mod processes;
+mod security;
 
 use super::UNICRON;
 use processes::none_is_left;
@@ -147,7 +149,8 @@ fn bad_input_is_refused_by_name() {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
     runtime.block_on(async {
         let cluster = cluster(folder.path(), 1).await;
-        let coordinator = ["--coordinator", cluster.address()];
+        let addresses = cluster.addresses();
+        let coordinator = ["--coordinator", &addresses];
         let refused = |arguments: &[&str]| {
             let output = UNICRON.run(&[arguments, &coordinator].concat());
             let stderr = String::from_utf8_lossy(&output.stderr).into_owned();

@@ -3,6 +3,7 @@
 use super::cluster::{KEPT_EVENTS, Server, free_port};
 use super::proxy::Proxy;
 use super::{Arc, Duration, Instant, SLACK, Store, TTL, assert_over, assert_steps, lead, step};
+use crate::certificates::Authority;
 use std::fs;
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -142,8 +143,8 @@ async fn etcd_is_reached_by_tls_with_certificates_of_both_sides() {
     let folder = tempfile::tempdir().unwrap();
     let path = |name: &str| folder.path().join(name);
     let (authority, other) = (Authority::new(), Authority::new());
-    fs::write(path("ca.pem"), authority.certificate.pem()).unwrap();
-    fs::write(path("other-ca.pem"), other.certificate.pem()).unwrap();
+    fs::write(path("ca.pem"), authority.pem()).unwrap();
+    fs::write(path("other-ca.pem"), other.pem()).unwrap();
     for (name, issuer) in [("etcd", &authority), ("client", &authority), ("stranger", &other)] {
         let (certificate, key) = issuer.issue(name);
         fs::write(path(&format!("{name}.pem")), certificate).unwrap();
@@ -177,31 +178,6 @@ async fn etcd_is_reached_by_tls_with_certificates_of_both_sides() {
     }
     let missing = reach("nowhere.pem", None, 1).unwrap_err().to_string();
     assert!(missing.starts_with(&path("nowhere.pem").display().to_string()), "{missing}");
-}
-
-/// Signs certificates.
-struct Authority {
-    certificate: rcgen::Certificate,
-    issuer: rcgen::Issuer<'static, rcgen::KeyPair>,
-}
-
-impl Authority {
-    fn new() -> Self {
-        let mut parameters = rcgen::CertificateParams::new([]).unwrap();
-        parameters.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
-        let key = rcgen::KeyPair::generate().unwrap();
-        let certificate = parameters.self_signed(&key).unwrap();
-        Self { certificate, issuer: rcgen::Issuer::new(parameters, key) }
-    }
-
-    /// A certificate and its key, in PEM.
-    fn issue(&self, name: &str) -> (String, String) {
-        let names = [name.to_owned(), "127.0.0.1".to_owned()];
-        let parameters = rcgen::CertificateParams::new(names).unwrap();
-        let key = rcgen::KeyPair::generate().unwrap();
-        let certificate = parameters.signed_by(&key, &self.issuer).unwrap();
-        (certificate.pem(), key.serialize_pem())
-    }
 }
 
 #[tokio::test]

@@ -5,6 +5,7 @@ mod embedded;
 mod etcd;
 mod proxy;
 
+pub use cluster::Server;
 use cluster::{Cluster, KEPT_EVENTS};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
