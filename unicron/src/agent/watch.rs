@@ -39,6 +39,9 @@ pub fn settings() -> MonitorSettings {
     }
 }
 
+/// Joining a group may take so many usual iterations: connections, and the state of a newcomer.
+const JOINING: f64 = 10.0;
+
 impl Watch {
     /// Of a worker that has done nothing yet.
     #[must_use]
@@ -69,9 +72,10 @@ impl Watch {
         }
     }
 
-    /// It works in another group from now on: joining takes its own time.
+    /// It works in another group from now on. Joining isn't an iteration, and is not recorded as one: the
+    /// next iteration begins before it has ended.
     pub fn regrouped(&mut self, now_s: f64, epoch: u64) {
-        self.monitor.begin(now_s, StepKind::WarmUp, 1.0);
+        self.monitor.begin(now_s, StepKind::Train, JOINING);
         self.begin(epoch, 0, now_s);
     }
 
@@ -118,6 +122,9 @@ mod tests {
         let hang = watch.hang(now_s + 2.0).unwrap();
         assert_eq!((hang.epoch, hang.iteration), (1, 41));
         assert_eq!(watch.hang(now_s + 3.0), None, "told");
+        watch.regrouped(now_s, 2);
+        assert_eq!(watch.hang(now_s + 17.0), None, "newcomers get their state");
+        assert_eq!(watch.hang(now_s + 20.0).unwrap().epoch, 2);
         watch.pause();
         assert_eq!(watch.hang(now_s + 1e6), None);
     }
