@@ -64,6 +64,9 @@ struct Local {
 /// How often time is looked at: hangs and leases are noticed so late at most.
 const TICK: Duration = Duration::from_millis(50);
 
+/// How often the states of processes are looked at, in seconds.
+const LOOK_S: f64 = 0.25;
+
 /// Messages that wait for the coordinator. Beyond, it doesn't keep up, and is asked anew.
 const MOST_WAITING: usize = 4096;
 
@@ -85,6 +88,7 @@ struct Node {
     sequence: u64,
     next_heartbeat_s: f64,
     next_lease_s: f64,
+    next_look_s: f64,
     occurrences: UnboundedSender<(u64, Occurrence)>,
     heard: UnboundedSender<(u64, Heard)>,
     /// For people.
@@ -167,6 +171,7 @@ impl Node {
             sequence: 0,
             next_heartbeat_s: 0.0,
             next_lease_s: 0.0,
+            next_look_s: 0.0,
             occurrences,
             heard,
             notices,
@@ -546,10 +551,18 @@ impl Node {
         if now_s >= self.next_lease_s {
             self.renew_leases();
         }
+        let looks = now_s >= self.next_look_s;
+        if looks {
+            self.next_look_s = now_s + LOOK_S;
+        }
         let hangs = self.workers.iter_mut().filter(|(_, local)| !local.is_ending);
         let hangs: Vec<_> = hangs
             .filter_map(|(&worker, local)| {
-                let hang = local.watch.as_mut()?.hang(now_s)?;
+                let watch = local.watch.as_mut()?;
+                if looks {
+                    watch.looked(now_s, process_state(local.pid).starts_with(['T', 't']));
+                }
+                let hang = watch.hang(now_s)?;
                 Some((worker, process_state(local.pid), hang))
             })
             .collect();

@@ -11,6 +11,8 @@ pub struct Watch {
     running: Option<(u64, u64, f64)>,
     is_told: bool,
     usual_s: f64,
+    /// Since when its process is stopped.
+    stopped_s: Option<f64>,
 }
 
 /// A step that takes too long.
@@ -39,6 +41,9 @@ pub fn settings() -> MonitorSettings {
     }
 }
 
+/// A process that is stopped for so many seconds isn't about to go on.
+const STOPPED_S: f64 = 1.5;
+
 /// Joining a group may take so many usual iterations: connections, and the state of a newcomer.
 const JOINING: f64 = 10.0;
 
@@ -47,7 +52,7 @@ impl Watch {
     #[must_use]
     pub fn new(settings: MonitorSettings) -> Option<Self> {
         let monitor = Monitor::new(settings).ok()?;
-        Some(Self { monitor, running: None, is_told: false, usual_s: 0.0 })
+        Some(Self { monitor, running: None, is_told: false, usual_s: 0.0, stopped_s: None })
     }
 
     /// The worker has said something.
@@ -85,6 +90,15 @@ impl Watch {
         self.running = None;
     }
 
+    /// Somebody has looked whether its process is stopped: it does nothing then, however long its step may
+    /// take.
+    pub fn looked(&mut self, now_s: f64, is_stopped: bool) {
+        match is_stopped {
+            true => _ = self.stopped_s.get_or_insert(now_s),
+            false => self.stopped_s = None,
+        }
+    }
+
     fn begin(&mut self, epoch: u64, iteration: u64, now_s: f64) {
         self.running = Some((epoch, iteration, now_s));
         self.is_told = false;
@@ -93,7 +107,8 @@ impl Watch {
     /// A hang, told once a step.
     pub fn hang(&mut self, now_s: f64) -> Option<Hang> {
         let (epoch, iteration, began_s) = self.running?;
-        if self.is_told || self.monitor.hang(now_s).is_none() {
+        let is_stopped = self.stopped_s.is_some_and(|since_s| now_s >= since_s + STOPPED_S);
+        if self.is_told || !(is_stopped || self.monitor.hang(now_s).is_some()) {
             return None;
         }
         self.is_told = true;
@@ -127,5 +142,17 @@ mod tests {
         assert_eq!(watch.hang(now_s + 20.0).unwrap().epoch, 2);
         watch.pause();
         assert_eq!(watch.hang(now_s + 1e6), None);
+    }
+
+    #[test]
+    fn a_stopped_process_hangs_whatever_its_step_may_take() {
+        let mut watch = Watch::new(settings()).unwrap();
+        watch.regrouped(0.0, 1);
+        watch.looked(1.0, true);
+        assert_eq!(watch.hang(2.0), None);
+        watch.looked(2.0, false);
+        watch.looked(2.1, true);
+        assert_eq!(watch.hang(3.0), None);
+        assert_eq!(watch.hang(3.6).unwrap().epoch, 1);
     }
 }

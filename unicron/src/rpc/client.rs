@@ -104,6 +104,17 @@ impl Endpoints {
         }
     }
 
+    /// A server that doesn't like a certificate closes the connection, often before it can say why.
+    fn with_hint(&self, error: Error) -> Error {
+        match error {
+            Error::Unreachable { what, problem } if self.tls.is_some() => {
+                let hint = "is a certificate missing, expired, or of another authority?";
+                Error::Unreachable { what, problem: format!("{problem}; {hint}") }
+            }
+            error => error,
+        }
+    }
+
     async fn channel(
         &self,
         address: &str,
@@ -157,7 +168,7 @@ impl Endpoints {
                         Reached::Silent(problem) => return Err(unreachable(&leader, &problem)),
                     },
                     Some(_) => return Err(unreachable("coordinators", "nobody leads at present")),
-                    None => return Err(refused(&status)),
+                    None => return Err(self.with_hint(refused(&status))),
                 },
             }
         }
@@ -176,7 +187,7 @@ pub fn leader(status: &Status) -> Option<String> {
 #[must_use]
 pub fn refused(status: &Status) -> Error {
     match status.code() {
-        Code::Unavailable | Code::Unknown | Code::Internal => {
+        Code::Unavailable | Code::Unknown | Code::Internal | Code::Cancelled => {
             Error::Unreachable { what: "coordinator".to_owned(), problem: with_causes(status) }
         }
         _ => Error::Refused { problem: status.message().to_owned() },
