@@ -41,6 +41,7 @@ pub mod throughput;
 pub mod trace;
 pub mod train;
 pub mod transition;
+mod wall_clock;
 pub mod worker;
 
 pub use error::{Error, Result};

@@ -9,6 +9,7 @@
 //! On its standard output it reports: `pid 123` once the worker runs, `exit 137` once nothing of it is left.
 //! The worker's output, both streams, goes to its standard error.
 
+use super::proc_stat;
 use nix::errno::Errno;
 use nix::sys::prctl;
 use nix::sys::signal::{Signal, kill, killpg};
@@ -132,10 +133,7 @@ fn parents() -> BTreeMap<i32, i32> {
     let parent = |entry: io::Result<std::fs::DirEntry>| {
         let entry = entry.ok()?;
         let pid: i32 = entry.file_name().to_str()?.parse().ok()?;
-        let stat = std::fs::read_to_string(entry.path().join("stat")).ok()?;
-        // The name in parentheses may hold anything; state and parent follow.
-        let parent = stat.rsplit_once(')')?.1.split_whitespace().nth(1)?.parse().ok()?;
-        Some((pid, parent))
+        Some((pid, proc_stat::read(&entry.path())?.parent))
     };
     entries.filter_map(parent).collect()
 }

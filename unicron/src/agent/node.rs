@@ -5,15 +5,16 @@ use super::local::{Heard, Socket};
 use super::process::{Launch, Occurrence, Process, Tail};
 use super::session::{self, Incoming};
 use super::watch::{self, Watch};
-use super::{HealthCheck, kernel_log, signs};
+use super::{HealthCheck, kernel_log, proc_stat, signs};
 use crate::detect::{Finding, LogReader, Role};
 use crate::proto::v1::{self, FromAgent, from_agent::Message as Say, to_agent};
 use crate::rpc::Endpoints;
+use crate::wall_clock::wall_ms;
 use crate::worker::protocol::{Checkpoint, FromWorker, Group, Member, PROTOCOL, ToWorker, env};
 use crate::{Error, Result};
 use std::collections::BTreeMap;
-use std::path::PathBuf;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 use tokio::sync::mpsc::{self, UnboundedReceiver, UnboundedSender};
 
 /// What a person may set of an agent.
@@ -145,7 +146,7 @@ pub async fn run(
 }
 
 /// A folder that only its owner may enter: whoever can open a socket in it is trusted.
-fn make_private(folder: &std::path::Path) -> Result<()> {
+fn make_private(folder: &Path) -> Result<()> {
     use std::os::unix::fs::DirBuilderExt;
     let mut builder = std::fs::DirBuilder::new();
     builder.recursive(true).mode(0o700).create(folder).map_err(Error::io(folder))
@@ -371,7 +372,7 @@ impl Node {
         self.workers.insert(worker, local);
     }
 
-    fn launch(&self, wanted: &v1::WantedWorker, socket: &std::path::Path) -> Launch {
+    fn launch(&self, wanted: &v1::WantedWorker, socket: &Path) -> Launch {
         let launch = wanted.launch.clone().unwrap_or_default();
         let mut command = launch.command;
         if launch.is_unicron {
@@ -628,16 +629,8 @@ fn to_group(group: &v1::Group) -> Group {
     Group { epoch: group.epoch, members: group.members.iter().map(member).collect(), checkpoint }
 }
 
-fn wall_ms() -> i64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
-}
-
 /// The letter of a process's state; empty if nobody knows.
 fn process_state(pid: u32) -> String {
-    let Ok(stat) = std::fs::read_to_string(format!("/proc/{pid}/stat")) else {
-        return String::new();
-    };
-    let state = stat.rsplit_once(')').and_then(|(_, rest)| rest.trim_start().chars().next());
-    state.map_or(String::new(), String::from)
+    let stat = proc_stat::read(Path::new(&format!("/proc/{pid}")));
+    stat.map_or(String::new(), |stat| stat.state.to_string())
 }

@@ -7,11 +7,12 @@ use super::task_file::TaskFile;
 use crate::plan::table::Table;
 use crate::proto::v1::{self, from_agent, to_agent};
 use crate::store::{Change, Leadership, MOST_CHANGE_BYTES, MOST_CHANGE_PARTS, Store};
+use crate::wall_clock::wall_ms;
 use crate::{Error, Result};
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, oneshot, watch};
 
 /// Something for the brain.
@@ -403,10 +404,4 @@ impl Changes {
         self.parts += 1;
         self.all.last_mut().expect("one was pushed if there was none")
     }
-}
-
-/// Milliseconds of the Unix epoch.
-pub fn wall_ms() -> i64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
 }

@@ -3,11 +3,12 @@
 
 use super::LocalCluster;
 use crate::proto::v1;
+use crate::wall_clock::wall_ms;
 use crate::{Error, Result};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use std::path::PathBuf;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 /// A fault.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -201,9 +202,4 @@ fn handled_by(events: &[v1::Event], task: &str) -> String {
 
 fn iterations_back(event: &v1::Event) -> Option<u64> {
     event.text.strip_prefix("goes back ")?.split(' ').next()?.parse().ok()
-}
-
-fn wall_ms() -> i64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
 }
