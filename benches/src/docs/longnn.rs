@@ -327,6 +327,7 @@ fn speed_table(metrics: &SpeedMetrics) -> Table {
         ("one seed, ms", Align::Right),
         ("ten seeds, ms", Align::Right),
         ("ten / one", Align::Right),
+        ("ten trained, s", Align::Right),
     ]);
     for row in &metrics.rows {
         table.row([
@@ -336,6 +337,7 @@ fn speed_table(metrics: &SpeedMetrics) -> Table {
             format!("{:.2}", row.epoch),
             format!("{:.2}", row.epoch_of_ten),
             format!("{:.1}", row.epoch_of_ten / row.epoch),
+            number(row.training_s, 0),
         ]);
     }
     table
