@@ -17,14 +17,16 @@
 //! - [`coordinator`]: looks after all tasks of a cluster, by the core's decisions
 //! - [`rpc`], [`proto`]: how these reach each other
 //! - [`local_cluster`]: all of it on one machine, to be broken on purpose
+//! - [`commands`]: what people type
 //! - [`error`]: what can go wrong
 //!
 //! **Invariant:** what decides does no IO, reads no clock and draws no number that isn't passed in: all but
-//! readers and writers of files in [`cluster`] and [`trace`], and the live system, whose deciding part is
-//! [`coordinator::brain`].
+//! readers and writers of files in [`cluster`] and [`trace`], the [`commands`], and the live system, whose
+//! deciding part is [`coordinator::brain`].
 
 pub mod agent;
 pub mod cluster;
+pub mod commands;
 pub mod coordinator;
 pub mod core;
 pub mod detect;

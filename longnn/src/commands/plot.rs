@@ -3,11 +3,12 @@
 use anyhow::Context;
 use clap::Args;
 use common::command::{print, print_json};
+use common::files::replace;
 use longnn::experiment::RunRecord;
 use longnn::plot::TerminalStyle;
 use longnn::train::Outcome;
 use serde_json::{Value, json};
-use std::io::IsTerminal;
+use std::io::{IsTerminal, Write};
 use std::path::{Path, PathBuf};
 
 /// Show a run's learned filters over the density of the graph's frequencies
@@ -43,7 +44,8 @@ impl Plot {
         let record = RunRecord::read(&path)?;
         let plot = record.filter_plot(self.seed).with_context(|| path.display().to_string())?;
         let picture = self.output.unwrap_or_else(|| path.with_file_name("filters.svg"));
-        std::fs::write(&picture, plot.to_svg()?.as_str())
+        let svg = plot.to_svg()?;
+        replace(&picture, |file| file.write_all(svg.as_str().as_bytes()))
             .with_context(|| format!("can't write {}", picture.display()))?;
         let outcomes = record.outcomes.iter();
         let shown = outcomes.filter(|o| self.seed.is_none_or(|seed| o.seed == seed));

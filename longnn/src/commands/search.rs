@@ -19,9 +19,9 @@ use std::path::{Path, PathBuf};
 /// Search for models' settings on graphs, by validation nodes alone
 #[derive(Debug, Args)]
 #[command(after_help = "\
-Random trials from one space, the same for all models: each is trained for 200 epochs on --seeds
-seeds, and the best quarter and the current settings in full on 5. What is found replaces the model's
-table in the settings file; the rest of the file stays as it is.
+Random trials from one space, the same for all models: each is trained for 200 epochs on
+--seeds seeds, and the best quarter and the current settings in full on 5. What is found
+replaces the model's table in the settings file; the rest of the file stays as it is.
 
 Examples:
   longnn search texas --models gcn,mlp --trials 16 --output texas.toml

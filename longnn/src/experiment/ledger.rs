@@ -95,7 +95,8 @@ impl Ledger {
             let mut outcomes = [kept, trained].concat();
             outcomes.sort_by_key(|outcome| outcome.seed);
             let (settings, model) = (settings.clone(), group.model);
-            let whole = RunRecord::new(group.problem, model, settings, *protocol, outcomes)?;
+            let whole = RunRecord::new(group.problem, model, settings, *protocol, outcomes)?
+                .with_density_of(group.problem.graph());
             whole.write(&path)?;
             record = Some(whole);
         }

@@ -2,13 +2,13 @@
 
 use super::connection::{Connection, wait_for};
 use super::notices;
+use crate::agent::kernel_log::KERNEL_LOG;
+use crate::agent::{HealthCheck, Settings, run};
+use crate::worker::protocol::env;
 use clap::Args;
 use common::command::{BadInput, text_variable};
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
-use unicron::agent::kernel_log::KERNEL_LOG;
-use unicron::agent::{HealthCheck, Settings, run};
-use unicron::worker::protocol::env;
 
 /// Look after a node: start its workers, watch them, and tell the coordinator
 #[derive(Debug, Args)]

@@ -1,8 +1,8 @@
 //! What the commands that talk to a coordinator have in common.
 
+use crate::rpc::{Endpoints, TlsFiles};
 use clap::Args;
 use std::path::PathBuf;
-use unicron::rpc::{Endpoints, TlsFiles};
 
 /// Where the coordinator is, and how it knows us.
 #[derive(Debug, Clone, Args)]
@@ -33,7 +33,7 @@ pub struct Security {
 
 impl Connection {
     /// The coordinators' addresses with certificates and token.
-    pub fn endpoints(&self) -> unicron::Result<Endpoints> {
+    pub fn endpoints(&self) -> crate::Result<Endpoints> {
         let token = self.security.token()?;
         let tls = self.security.tls_files().map(|files| files.read()).transpose()?;
         Endpoints::new(&self.coordinator, tls, token.as_deref())
@@ -48,10 +48,10 @@ impl Security {
     }
 
     /// The token, if there is one.
-    pub fn token(&self) -> unicron::Result<Option<String>> {
+    pub fn token(&self) -> crate::Result<Option<String>> {
         let Some(path) = &self.token_file else { return Ok(None) };
         let read = std::fs::read_to_string(path);
-        let text = read.map_err(|source| unicron::Error::Io { path: path.clone(), source })?;
+        let text = read.map_err(|source| crate::Error::Io { path: path.clone(), source })?;
         Ok(Some(text.trim().to_owned()))
     }
 }

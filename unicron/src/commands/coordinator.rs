@@ -2,6 +2,10 @@
 
 use super::connection::{Security, wait_for};
 use super::notices;
+use crate::coordinator::brain::Settings;
+use crate::coordinator::{Setup, serve};
+use crate::plan::Rule;
+use crate::store::{Embedded, Etcd, EtcdSettings, KEPT_EVENTS, Store};
 use clap::Args;
 use common::command::{BadInput, InputContext};
 use std::net::SocketAddr;
@@ -10,10 +14,6 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
-use unicron::coordinator::brain::Settings;
-use unicron::coordinator::{Setup, serve};
-use unicron::plan::Rule;
-use unicron::store::{Embedded, Etcd, EtcdSettings, KEPT_EVENTS, Store};
 
 /// Coordinate a cluster: take in agents and tasks, plan, and recover what fails
 #[derive(Debug, Args)]

@@ -1,12 +1,12 @@
 //! `unicron events`
 
 use super::connection::{Connection, wait_for};
+use crate::proto::v1::{Event, EventsRequest};
 use clap::Args;
 use common::command::{print, print_json};
 use common::report::Timestamp;
 use serde_json::{Value, json};
 use std::time::{Duration, UNIX_EPOCH};
-use unicron::proto::v1::{Event, EventsRequest};
 
 /// Tell what has happened
 #[derive(Debug, Args)]
@@ -34,11 +34,11 @@ impl Events {
         let endpoints = self.connection.endpoints()?;
         let request = EventsRequest { after: self.after, follow: self.follow };
         wait_for(async {
-            let events = async |mut client: unicron::rpc::Client| client.events(request).await;
+            let events = async |mut client: crate::rpc::Client| client.events(request).await;
             let mut stream = endpoints.ask(events).await?;
             let mut all = Vec::new();
             while let Some(event) =
-                stream.message().await.map_err(|status| unicron::rpc::client::refused(&status))?
+                stream.message().await.map_err(|status| crate::rpc::client::refused(&status))?
             {
                 match self.json {
                     true => all.push(to_json(&event)),

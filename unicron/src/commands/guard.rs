@@ -1,8 +1,8 @@
 //! `unicron guard`, which agents start
 
+use crate::agent::guardian::guard;
 use clap::Args;
 use std::ffi::OsString;
-use unicron::agent::guardian::guard;
 
 /// Stay with a worker until nothing of it is left
 #[derive(Debug, Args)]

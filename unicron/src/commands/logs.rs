@@ -1,9 +1,9 @@
 //! `unicron logs`
 
 use super::connection::{Connection, wait_for};
+use crate::proto::v1::LogsRequest;
 use clap::Args;
 use common::command::print;
-use unicron::proto::v1::LogsRequest;
 
 /// Print the last lines of a task's workers
 #[derive(Debug, Args)]
@@ -27,7 +27,7 @@ impl Logs {
         let endpoints = self.connection.endpoints()?;
         let request = LogsRequest { task: self.task.clone(), lines: self.lines };
         let reply = wait_for(async {
-            let logs = async |mut client: unicron::rpc::Client| client.logs(request.clone()).await;
+            let logs = async |mut client: crate::rpc::Client| client.logs(request.clone()).await;
             Ok(endpoints.ask(logs).await?)
         })?;
         for log in reply.logs {

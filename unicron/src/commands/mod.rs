@@ -1,6 +1,7 @@
 //! The commands: arguments in, one call into the library, results out.
 //!
-//! Data goes to stdout, everything for people to stderr.
+//! Data goes to stdout, everything for people to stderr. They are in the library, as a cluster on one machine
+//! is processes of whatever program it runs in: `unicron` itself, a benchmark.
 
 mod agent;
 mod connection;
@@ -20,12 +21,20 @@ mod trace;
 mod train;
 
 use clap::{Parser, Subcommand};
-use common::command::mark_bad_input;
+use common::command::{mark_bad_input, run_main};
+use std::process::ExitCode;
+
+/// The whole program `unicron`.
+#[must_use]
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    run_main(|| cli.run())
+}
 
 /// Unicron: self-healing LLM training for a whole cluster.
 #[derive(Debug, Parser)]
 #[command(name = "unicron", version, max_term_width = 100)]
-pub struct Cli {
+struct Cli {
     #[command(subcommand)]
     command: Command,
 }
@@ -53,7 +62,7 @@ enum Command {
 
 impl Cli {
     /// Runs the command.
-    pub fn run(self) -> anyhow::Result<()> {
+    fn run(self) -> anyhow::Result<()> {
         let result = match self.command {
             Command::Coordinator(command) => command.run(),
             Command::Agent(command) => command.run(),
@@ -72,6 +81,6 @@ impl Cli {
             Command::Train(command) => command.run(),
             Command::Guard(command) => command.run(),
         };
-        result.map_err(|error| mark_bad_input(error, unicron::Error::is_bad_input))
+        result.map_err(|error| mark_bad_input(error, crate::Error::is_bad_input))
     }
 }

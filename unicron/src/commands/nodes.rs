@@ -1,12 +1,12 @@
 //! `unicron nodes`, `drain` and `undrain`
 
 use super::connection::{Connection, wait_for};
+use crate::proto::v1::{DrainRequest, Node, NodesRequest, UndrainRequest};
+use crate::rpc::Client;
 use clap::Args;
 use common::command::{print, print_json};
 use common::report::{Align, Table};
 use serde_json::{Value, json};
-use unicron::proto::v1::{DrainRequest, Node, NodesRequest, UndrainRequest};
-use unicron::rpc::Client;
 
 /// List nodes: which may have tasks, and which have
 #[derive(Debug, Args)]

@@ -1,9 +1,9 @@
 //! `unicron stop`
 
 use super::connection::{Connection, wait_for};
+use crate::proto::v1::StopRequest;
 use clap::Args;
 use common::command::print;
-use unicron::proto::v1::StopRequest;
 
 /// End a task
 #[derive(Debug, Args)]
@@ -24,7 +24,7 @@ impl Stop {
         let endpoints = self.connection.endpoints()?;
         let request = StopRequest { task: self.task.clone() };
         wait_for(async {
-            let stop = async |mut client: unicron::rpc::Client| client.stop(request.clone()).await;
+            let stop = async |mut client: crate::rpc::Client| client.stop(request.clone()).await;
             Ok(endpoints.ask(stop).await?)
         })?;
         print(&format!("task {} is stopped\n", self.task))

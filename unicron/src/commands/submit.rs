@@ -1,12 +1,12 @@
 //! `unicron submit`
 
 use super::connection::{Connection, wait_for};
+use crate::coordinator::TaskFile;
+use crate::proto::v1::SubmitRequest;
 use clap::Args;
 use common::command::{print, print_json};
 use serde_json::json;
 use std::path::PathBuf;
-use unicron::coordinator::TaskFile;
-use unicron::proto::v1::SubmitRequest;
 
 /// Hand in a task
 #[derive(Debug, Args)]
@@ -44,7 +44,7 @@ impl Submit {
         let request = SubmitRequest { toml };
         let reply = wait_for(async {
             let submit =
-                async |mut client: unicron::rpc::Client| client.submit(request.clone()).await;
+                async |mut client: crate::rpc::Client| client.submit(request.clone()).await;
             Ok(endpoints.ask(submit).await?)
         })?;
         match self.json {

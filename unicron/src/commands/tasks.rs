@@ -1,11 +1,11 @@
 //! `unicron tasks`
 
 use super::connection::{Connection, wait_for};
+use crate::proto::v1::{Task, TasksRequest};
 use clap::Args;
 use common::command::{print, print_json};
 use common::report::{Align, Table};
 use serde_json::{Value, json};
-use unicron::proto::v1::{Task, TasksRequest};
 
 /// List tasks: how far they are, and who works on them
 #[derive(Debug, Args)]
@@ -25,8 +25,7 @@ impl Tasks {
     pub fn run(self) -> anyhow::Result<()> {
         let endpoints = self.connection.endpoints()?;
         let reply = wait_for(async {
-            let tasks =
-                async |mut client: unicron::rpc::Client| client.tasks(TasksRequest {}).await;
+            let tasks = async |mut client: crate::rpc::Client| client.tasks(TasksRequest {}).await;
             Ok(endpoints.ask(tasks).await?)
         })?;
         match self.json {

@@ -3,6 +3,13 @@
 // The environment says whether this process is a worker, and of whom; the lease ends it.
 #![allow(clippy::disallowed_methods, clippy::exit)]
 
+use crate::train::cost::{self, Case, Costs};
+use crate::train::member::{Config, Hooks, Member};
+use crate::train::model::Layout;
+use crate::train::moment::{FailAt, Failure};
+use crate::train::text::{OWN, Text};
+use crate::train::{Settings, Shape, alone, weights};
+use crate::worker::protocol::{FromWorker, env as names};
 use anyhow::Context;
 use clap::Args;
 use common::command::{InputContext, print, print_json, store};
@@ -11,13 +18,6 @@ use std::env;
 use std::io::Write;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
-use unicron::train::cost::{self, Case, Costs};
-use unicron::train::member::{Config, Hooks, Member};
-use unicron::train::model::Layout;
-use unicron::train::moment::{FailAt, Failure};
-use unicron::train::text::{OWN, Text};
-use unicron::train::{Settings, Shape, alone, weights};
-use unicron::worker::protocol::{FromWorker, env as names};
 
 /// The registered text that is learned where it can be had.
 const TEXT_ASSET: &str = "tinyshakespeare";
@@ -189,7 +189,7 @@ impl Train {
         Hooks {
             at: Box::new(move |moment, iteration| {
                 if throw_when.as_ref().is_some_and(|file| std::fs::remove_file(file).is_ok()) {
-                    return Err(unicron::Error::Tensor("CUDA error: as asked for".to_owned()));
+                    return Err(crate::Error::Tensor("CUDA error: as asked for".to_owned()));
                 }
                 let due = failures.iter().find(|f| f.is_due(moment, iteration, worker));
                 due.map_or(Ok(()), fail)
@@ -250,12 +250,12 @@ fn measure(settings: &Settings, members: usize, json: bool) -> anyhow::Result<()
 }
 
 /// An error in one line.
-fn one_line(error: &unicron::Error) -> String {
+fn one_line(error: &crate::Error) -> String {
     error.to_string().lines().collect::<Vec<_>>().join(" ")
 }
 
 /// Fails as it was asked for.
-fn fail(failure: &FailAt) -> unicron::Result<()> {
+fn fail(failure: &FailAt) -> crate::Result<()> {
     match failure.failure {
         Failure::Kill => {
             // The signal ends this process before the call returns; if it can't be sent, parking is as
@@ -264,11 +264,11 @@ fn fail(failure: &FailAt) -> unicron::Result<()> {
             park()
         }
         Failure::Hang => park(),
-        Failure::Throw => Err(unicron::Error::Tensor(format!("as asked for: {failure}"))),
+        Failure::Throw => Err(crate::Error::Tensor(format!("as asked for: {failure}"))),
     }
 }
 
-fn park() -> unicron::Result<()> {
+fn park() -> crate::Result<()> {
     loop {
         std::thread::park();
     }

@@ -4,6 +4,8 @@ mod report;
 
 use super::connection::wait_for;
 use super::notices;
+use crate::local_cluster::fault::Fault;
+use crate::local_cluster::{LocalCluster, Options};
 use anyhow::Context;
 use clap::Args;
 use common::command::{print, print_json};
@@ -13,8 +15,6 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::{Duration, Instant};
-use unicron::local_cluster::fault::Fault;
-use unicron::local_cluster::{LocalCluster, Options};
 
 /// Break a cluster on this machine again and again, and see training end with the right weights
 #[derive(Debug, Args)]
@@ -99,7 +99,7 @@ impl Demo {
         }
         bar.message("three tasks begin");
         for task in &TASKS {
-            let is_going = |now: &unicron::proto::v1::Task| now.iteration >= 3;
+            let is_going = |now: &crate::proto::v1::Task| now.iteration >= 3;
             cluster.until(task.name, PATIENCE, is_going).await?;
         }
         let mut rows = Vec::new();
@@ -116,7 +116,7 @@ impl Demo {
         bar.message("the tasks finish");
         let mut tasks = Vec::new();
         for task in &TASKS {
-            let has_ended = |now: &unicron::proto::v1::Task| {
+            let has_ended = |now: &crate::proto::v1::Task| {
                 matches!(now.state.as_str(), "done" | "failed" | "stopped")
             };
             tasks.push(cluster.until(task.name, PATIENCE, has_ended).await?);

@@ -1,10 +1,10 @@
 //! What the demonstration shows.
 
+use crate::local_cluster::fault::Outcome;
+use crate::proto::v1::Task;
 use common::report::{Align, Table};
 use serde_json::{Value, json};
 use std::fmt::Write;
-use unicron::local_cluster::fault::Outcome;
-use unicron::proto::v1::Task;
 
 /// A fault and what came of it.
 pub struct Row(Outcome);

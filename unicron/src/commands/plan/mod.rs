@@ -3,14 +3,14 @@
 mod report;
 mod what_if;
 
+use crate::cluster::ClusterFile;
+use crate::plan::{Fleet, Rule};
+use crate::throughput::Constants;
 use clap::Args;
 use common::command::{print, print_json};
 use report::Report;
 use std::path::PathBuf;
 use std::time::Instant;
-use unicron::cluster::ClusterFile;
-use unicron::plan::{Fleet, Rule};
-use unicron::throughput::Constants;
 use what_if::WhatIf;
 
 /// Plan workers for all tasks of a cluster by weighted achieved FLOP/s

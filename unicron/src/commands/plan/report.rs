@@ -1,10 +1,10 @@
 //! A plan as a table and as JSON.
 
+use crate::plan::explain::{Reason, explain};
+use crate::plan::placed::Placed;
+use crate::plan::{Fleet, Rule};
 use common::report::{Align, Table};
 use serde_json::{Value, json};
-use unicron::plan::explain::{Reason, explain};
-use unicron::plan::placed::Placed;
-use unicron::plan::{Fleet, Rule};
 
 /// A plan as people and scripts see it.
 pub(super) struct Report<'a> {

@@ -1,11 +1,11 @@
 //! What may happen to a planned cluster, as users ask for it.
 
+use crate::cluster::ClusterFile;
+use crate::plan::Fleet;
+use crate::plan::placed::Placed;
+use crate::throughput::Constants;
 use common::command::BadInput;
 use std::collections::BTreeSet;
-use unicron::cluster::ClusterFile;
-use unicron::plan::Fleet;
-use unicron::plan::placed::Placed;
-use unicron::throughput::Constants;
 
 /// For whoever asks for something else.
 const THERE_ARE: &str =
@@ -62,7 +62,7 @@ impl WhatIf {
         file: &ClusterFile,
         fleet: &Fleet,
         placed: &Placed,
-    ) -> unicron::Result<Fleet> {
+    ) -> crate::Result<Fleet> {
         let planned = |fleet: Fleet| fleet.after(placed);
         Ok(match self {
             Self::Without(nodes) => planned(fleet.clone()).without(nodes),

@@ -2,6 +2,14 @@
 
 mod report;
 
+use crate::cluster::{Cluster, ClusterFile, Hardware};
+use crate::plan::Rule;
+use crate::simulate::allocation::Strategy;
+use crate::simulate::cases::{Case, tasks_of};
+use crate::simulate::plot::{plot, stack};
+use crate::simulate::rivals::{Detection, Steady};
+use crate::simulate::{Choices, Contender, Scenario, SimulatedTask, Sweep};
+use crate::trace::{Source, Trace};
 use anyhow::Context;
 use clap::{Args, ValueEnum};
 use common::command::{BadInput, InputContext, print, print_json, store};
@@ -11,14 +19,6 @@ use report::{Report, TraceReport};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
-use unicron::cluster::{Cluster, ClusterFile, Hardware};
-use unicron::plan::Rule;
-use unicron::simulate::allocation::Strategy;
-use unicron::simulate::cases::{Case, tasks_of};
-use unicron::simulate::plot::{plot, stack};
-use unicron::simulate::rivals::{Detection, Steady};
-use unicron::simulate::{Choices, Contender, Scenario, SimulatedTask, Sweep};
-use unicron::trace::{Source, Trace};
 
 /// Let a trace of failures happen to a cluster under Unicron and under other policies
 #[derive(Debug, Args)]

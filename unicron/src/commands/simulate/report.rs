@@ -1,11 +1,11 @@
 //! Results of `unicron simulate` as a table and as JSON.
 
+use crate::simulate::plot::Line;
+use crate::simulate::{Column, Contender, Failures};
+use crate::trace::Trace;
 use common::report::{Align, Table};
 use common::statistics::Estimate;
 use serde_json::{Map, Value, json};
-use unicron::simulate::plot::Line;
-use unicron::simulate::{Column, Contender, Failures};
-use unicron::trace::Trace;
 
 const DAY_S: f64 = 86_400.0;
 const ZETTA: f64 = 1e21;

@@ -1,9 +1,9 @@
 //! `unicron trace convert`
 
 use super::deliver;
+use crate::trace::InfiniteHbd;
 use clap::Args;
 use std::path::PathBuf;
-use unicron::trace::InfiniteHbd;
 
 /// Convert InfiniteHBD's fault trace (fault_trace.json, or intervals as CSV)
 #[derive(Debug, Args)]

@@ -1,5 +1,6 @@
 //! `unicron trace describe`
 
+use crate::trace::{Count, Description, Source};
 use anyhow::Context;
 use clap::Args;
 use common::command::{print, print_json, store};
@@ -9,7 +10,6 @@ use common::report::{Align, Table};
 use std::fmt::Display;
 use std::io::Write;
 use std::path::PathBuf;
-use unicron::trace::{Count, Description, Source};
 
 /// Show what a trace is like: rates, bursts, repairs, the nodes that fail most
 #[derive(Debug, Args)]

@@ -1,11 +1,11 @@
 //! `unicron trace generate`
 
 use super::deliver;
+use crate::trace::Source;
 use clap::{Args, ValueEnum};
 use common::command::store;
 use common::progress::Progress;
 use std::path::PathBuf;
-use unicron::trace::Source;
 
 /// Make up a trace: one of the paper's, Llama 3's interruptions, or by published rates
 #[derive(Debug, Args)]

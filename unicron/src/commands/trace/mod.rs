@@ -46,7 +46,7 @@ impl Trace {
 }
 
 /// Writes a trace to a file and says so, or to stdout.
-fn deliver(trace: &unicron::trace::Trace, output: Option<&Path>) -> anyhow::Result<()> {
+fn deliver(trace: &crate::trace::Trace, output: Option<&Path>) -> anyhow::Result<()> {
     let Some(path) = output else { return print(&trace.to_string()) };
     trace.write(path)?;
     let (n_failures, extent) = (trace.failures().len(), trace.extent());
