@@ -37,6 +37,9 @@ enum Command {
 }
 
 fn main() -> ExitCode {
+    if unicron::program::is_meant() {
+        return ::unicron::commands::main();
+    }
     let cli = Cli::parse();
     common::command::run_main(|| match cli.command {
         Some(Command::Docs(docs)) => docs.run(),

@@ -5,12 +5,14 @@
 //! | [`calibration`] | the throughput model against published runs |
 //! | [`efficiency`] | accumulated WAF against other policies, allocations, ablations, sensitivities |
 //! | [`infinitehbd`] | every policy through 348 days of 400 servers |
+//! | [`program`] | the processes of a cluster on this machine |
 //! | [`planning`] | how long plans, tables of plans and look-ups take as clusters grow |
 
 mod calibration;
 mod efficiency;
 mod infinitehbd;
 mod planning;
+pub mod program;
 
 pub use calibration::{Calibration, CalibrationMetrics, RunError};
 pub use efficiency::Efficiency;
