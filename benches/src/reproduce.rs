@@ -109,6 +109,7 @@ impl System {
                 Box::new(unicron::Planning),
                 Box::new(unicron::Efficiency),
                 Box::new(unicron::InfiniteHbd),
+                Box::new(unicron::Detection),
             ],
         }
     }

@@ -46,6 +46,14 @@ pub fn median(sample: &[f64]) -> Option<f64> {
     sorted.get(sorted.len() / 2).copied()
 }
 
+/// The least value of a sample that so large a part of it, 0 to 1, doesn't exceed; `None` of no values.
+pub fn quantile(sample: &[f64], part: f64) -> Option<f64> {
+    let mut sorted = sample.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    let rank = (part.clamp(0.0, 1.0) * sorted.len() as f64).ceil() as usize;
+    sorted.get(rank.max(1) - 1).copied()
+}
+
 /// The two-sided p of Student's t test that the mean of paired differences is zero; `None` for fewer
 /// than two. Differences that are all the same have p 0, or 1 where they are zero.
 pub fn paired_t_test(differences: &[f64]) -> Option<f64> {

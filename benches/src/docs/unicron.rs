@@ -3,10 +3,12 @@
 use super::{Generated, with_source};
 use crate::experiment::{Experiment, read};
 use crate::unicron::{
-    AllocationRow, Calibration, CalibrationMetrics, Efficiency, EfficiencyMetrics, InfiniteHbd,
-    InfiniteHbdMetrics, Planning, PlanningMetrics, PolicyRow, RunError,
+    AllocationRow, Calibration, CalibrationMetrics, Detection, DetectionMetrics, Efficiency,
+    EfficiencyMetrics, InfiniteHbd, InfiniteHbdMetrics, Planning, PlanningMetrics, PolicyRow,
+    RunError,
 };
 use common::report::{Align, Axis, Claim, Plot, Series, Table, claims_table};
+use common::statistics::median;
 use std::path::{Path, PathBuf};
 use unicron::simulate::plot::plot;
 
@@ -22,10 +24,56 @@ pub fn generate(runs: &Path, generated: &mut Generated) -> anyhow::Result<()> {
         planning(runs, generated)?,
         efficiency(runs, generated)?,
         infinitehbd(runs, generated)?,
+        detection(runs, generated)?,
     ]
     .concat();
     generated.parts.insert("unicron-claims", claims_table(&claims).to_markdown());
     Ok(())
+}
+
+fn detection(runs: &Path, generated: &mut Generated) -> anyhow::Result<Vec<Claim>> {
+    let Some((record, metrics)) = read(&Detection, runs)? else {
+        generated.parts.insert("unicron-detection", PENDING.to_owned());
+        return Ok(Detection.open_claims("no record yet"));
+    };
+    generated.parts.insert("unicron-detection", with_source(&detection_table(&metrics), &record));
+    Ok(Detection.claims(&metrics))
+}
+
+/// Times by fault.
+fn detection_table(metrics: &DetectionMetrics) -> Table {
+    let mut table = Table::new(&[
+        ("fault", Align::Left),
+        ("injected", Align::Right),
+        ("noticed, median", Align::Right),
+        ("95 % within", Align::Right),
+        ("slowest", Align::Right),
+        ("goal", Align::Right),
+        ("the paper", Align::Right),
+        ("a plain time-out", Align::Right),
+        ("next iteration, median", Align::Right),
+        ("handled by", Align::Left),
+        ("micro-batches redone", Align::Right),
+        ("iterations redone", Align::Right),
+    ]);
+    let seconds = |ms: Option<f64>| ms.map_or("-".to_owned(), |ms| format!("{:.2} s", ms / 1e3));
+    for row in &metrics.rows {
+        table.row([
+            row.fault.clone(),
+            row.detected_ms.len().to_string(),
+            seconds(row.detected_within(0.5)),
+            seconds(row.detected_within(0.95)),
+            seconds(row.detected_within(1.0)),
+            seconds(row.at_most()),
+            row.paper().to_owned(),
+            row.without().to_owned(),
+            seconds(median(&row.recovered_ms)),
+            row.handled_by.join("; "),
+            row.recomputed_micro_batches.to_string(),
+            row.iterations_back.to_string(),
+        ]);
+    }
+    table
 }
 
 fn calibration(runs: &Path, generated: &mut Generated) -> anyhow::Result<Vec<Claim>> {

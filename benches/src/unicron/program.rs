@@ -17,7 +17,6 @@ pub fn is_meant() -> bool {
 }
 
 /// Copies this program into a folder. A link would do, but the system would tell of what it points to.
-#[allow(dead_code)] // The live experiments are about to use it.
 pub fn copied_into(folder: &Path) -> anyhow::Result<PathBuf> {
     let own = std::env::current_exe().context("this program can't be found")?;
     let copy = folder.join(NAME);

@@ -80,6 +80,9 @@ pub struct Train {
     /// For demonstrations: raise an exception in the one worker that finds and removes this file
     #[arg(long, value_name = "FILE", hide = true)]
     throw_when: Option<PathBuf>,
+    /// For demonstrations: do nothing any more in the one worker that finds and removes this file
+    #[arg(long, value_name = "FILE", hide = true)]
+    hang_when: Option<PathBuf>,
 }
 
 impl Train {
@@ -185,10 +188,16 @@ impl Train {
 
     fn hooks(&self, worker: u64) -> Hooks {
         let failures = self.fail_at.clone();
-        let throw_when = self.throw_when.clone();
+        let (throw_when, hang_when) = (self.throw_when.clone(), self.hang_when.clone());
+        let finds = |file: &Option<PathBuf>| {
+            file.as_ref().is_some_and(|file| std::fs::remove_file(file).is_ok())
+        };
         Hooks {
             at: Box::new(move |moment, iteration| {
-                if throw_when.as_ref().is_some_and(|file| std::fs::remove_file(file).is_ok()) {
+                if finds(&hang_when) {
+                    return park();
+                }
+                if finds(&throw_when) {
                     return Err(crate::Error::Tensor("CUDA error: as asked for".to_owned()));
                 }
                 let due = failures.iter().find(|f| f.is_due(moment, iteration, worker));

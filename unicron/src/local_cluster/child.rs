@@ -22,13 +22,27 @@ pub(super) struct Child {
 const END_PATIENCE: Duration = Duration::from_secs(15);
 
 impl Child {
-    /// Starts `unicron` with these arguments.
-    pub fn start(options: &Options, name: &str, arguments: &[&str]) -> Result<Self> {
+    /// Starts `unicron` with these arguments, by way of the program and arguments in `entry` if there are
+    /// any.
+    pub fn start(
+        options: &Options,
+        name: &str,
+        entry: &[String],
+        arguments: &[&str],
+    ) -> Result<Self> {
         let log = options.folder.join(format!("{name}.log"));
         let open = std::fs::OpenOptions::new().create(true).append(true).open(&log);
         let file = open.map_err(Error::io(&log))?;
         let log_from = file.metadata().map_err(Error::io(&log))?.len();
-        let process = tokio::process::Command::new(&options.program)
+        let mut command = match entry.split_first() {
+            Some((way, more)) => {
+                let mut command = tokio::process::Command::new(way);
+                command.args(more).arg(&options.program);
+                command
+            }
+            None => tokio::process::Command::new(&options.program),
+        };
+        let process = command
             .args(arguments)
             .env(env::RUN_ID, &options.run_id)
             .stdin(Stdio::null())

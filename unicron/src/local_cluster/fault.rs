@@ -2,6 +2,7 @@
 //! iteration after it.
 
 use super::LocalCluster;
+use super::network::Network;
 use crate::proto::v1;
 use crate::wall_clock::wall_ms;
 use crate::{Error, Result};
@@ -17,12 +18,16 @@ pub enum Fault {
     WorkerKilled,
     /// A worker's process is stopped.
     WorkerStopped,
+    /// A worker does nothing any more, though its process isn't stopped: the one that finds this file.
+    WorkerHung(PathBuf),
     /// A worker raises an exception: the one that finds this file.
     ExceptionThrown(PathBuf),
     /// The agent of a worker's node is stopped, and goes on after the node was given up.
     AgentStopped,
     /// The agent of a worker's node is killed, and another started.
     AgentKilled,
+    /// A worker's node is cut off in silence, and reaches the others again after it was given up.
+    NodeCutOff,
     /// The coordinator is killed, and another started.
     CoordinatorKilled,
     /// Two workers are killed together.
@@ -58,9 +63,11 @@ impl Fault {
         match self {
             Self::WorkerKilled => "worker killed",
             Self::WorkerStopped => "worker stopped",
+            Self::WorkerHung(_) => "worker hung",
             Self::ExceptionThrown(_) => "exception thrown",
             Self::AgentStopped => "agent stopped",
             Self::AgentKilled => "agent killed",
+            Self::NodeCutOff => "node cut off",
             Self::CoordinatorKilled => "coordinator killed",
             Self::TwoWorkersKilled => "two workers killed",
         }
@@ -99,9 +106,7 @@ impl Fault {
         });
         let detected = detected.or_else(|| events.iter().find(|event| event.kind == "group"));
         let detected_after_ms = detected.map_or(f64::NAN, |event| (event.at_ms - at_ms) as f64);
-        if self == Self::AgentStopped {
-            self.undo(cluster, &victim.node).await?;
-        }
+        self.undo(cluster, &victim.node).await?;
         let back = events.iter().filter(|event| event.kind == "rolled-back" && event.task == task);
         Ok(Outcome {
             handled_by: handled_by(&events, task),
@@ -125,7 +130,9 @@ impl Fault {
         match self {
             Self::WorkerKilled => signal(victim.pid, Signal::SIGKILL),
             Self::WorkerStopped => signal(victim.pid, Signal::SIGSTOP),
-            Self::ExceptionThrown(file) => std::fs::write(file, "").map_err(Error::io(file)),
+            Self::ExceptionThrown(file) | Self::WorkerHung(file) => {
+                std::fs::write(file, "").map_err(Error::io(file))
+            }
             Self::AgentStopped => {
                 signal(cluster.agent_pid(&victim.node).unwrap_or(0), Signal::SIGSTOP)
             }
@@ -136,6 +143,7 @@ impl Fault {
                 cluster.kill_agent(&victim.node).await;
                 cluster.add_agent(&victim.node, slots).await
             }
+            Self::NodeCutOff => network_of(cluster)?.cut_off(&victim.node),
             Self::CoordinatorKilled => {
                 cluster.kill_coordinator().await;
                 cluster.restart_coordinator().await
@@ -148,9 +156,15 @@ impl Fault {
         }
     }
 
-    /// The agent goes on, finds that its node was given up, and joins again.
+    /// The node comes back, finds that it was given up, and joins again.
     async fn undo(&self, cluster: &LocalCluster, node: &str) -> Result<()> {
-        signal(cluster.agent_pid(node).unwrap_or(0), Signal::SIGCONT)?;
+        match self {
+            Self::AgentStopped => {
+                signal(cluster.agent_pid(node).unwrap_or(0), Signal::SIGCONT)?;
+            }
+            Self::NodeCutOff => network_of(cluster)?.join(node)?,
+            _ => return Ok(()),
+        }
         let deadline = Instant::now() + PATIENCE;
         loop {
             let nodes = cluster.nodes().await?;
@@ -159,12 +173,19 @@ impl Fault {
                 return Ok(());
             }
             if Instant::now() > deadline {
-                let problem = "its agent goes on, but it isn't ready".to_owned();
+                let problem = "its agent is back, but it isn't ready".to_owned();
                 return Err(Error::Unreachable { what: format!("node {node}"), problem });
             }
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
     }
+}
+
+fn network_of(cluster: &LocalCluster) -> Result<&Network> {
+    cluster.network().ok_or_else(|| Error::Unreachable {
+        what: "nodes' networks".to_owned(),
+        problem: "this cluster has none".to_owned(),
+    })
 }
 
 fn signal(pid: u32, signal: Signal) -> Result<()> {

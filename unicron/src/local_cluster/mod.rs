@@ -5,16 +5,20 @@
 //! |---|---|
 //! | starting, asking, and ending it | this |
 //! | what goes wrong on purpose | [`fault`] |
+//! | nodes that can be cut off from each other | [`network`] |
 //! | a process that ends with us | `child` |
 
 mod child;
 pub mod fault;
+pub mod network;
 
 use crate::proto::v1;
 use crate::rpc::{Client, Endpoints};
 use crate::{Error, Result};
 use child::Child;
+use network::Network;
 use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -31,6 +35,8 @@ pub struct Options {
     pub run_id: String,
     /// etcd's URL, if the coordinators keep their state there.
     pub etcd: Option<String>,
+    /// Whether nodes have networks of their own, which takes root: see [`network`].
+    pub has_networks: bool,
 }
 
 /// A cluster that runs.
@@ -43,6 +49,7 @@ pub struct LocalCluster {
     first_address: String,
     agents: BTreeMap<String, Child>,
     endpoints: Endpoints,
+    network: Option<Network>,
 }
 
 /// Starting a process takes a second on a busy machine.
@@ -58,12 +65,14 @@ impl LocalCluster {
     /// If it doesn't come up.
     pub async fn start(options: Options) -> Result<Self> {
         std::fs::create_dir_all(&options.folder).map_err(Error::io(&options.folder))?;
-        let (coordinator, address) = start_coordinator(&options, "127.0.0.1:0").await?;
+        let network = options.has_networks.then(Network::new).transpose()?;
+        let listen = any_port(network.as_ref());
+        let (coordinator, address) = start_coordinator(&options, &listen).await?;
         coordinator.says("leads in term ", START_PATIENCE).await?;
         let endpoints = Endpoints::new(&address, None, None)?;
         let coordinators = BTreeMap::from([(address.clone(), coordinator)]);
         let agents = BTreeMap::new();
-        Ok(Self { options, coordinators, first_address: address, agents, endpoints })
+        Ok(Self { options, coordinators, first_address: address, agents, endpoints, network })
     }
 
     /// Starts another coordinator on the same etcd. Agents that are started afterwards know of it.
@@ -71,7 +80,8 @@ impl LocalCluster {
     /// # Errors
     /// If it doesn't come up.
     pub async fn add_coordinator(&mut self) -> Result<()> {
-        let (coordinator, address) = start_coordinator(&self.options, "127.0.0.1:0").await?;
+        let listen = any_port(self.network.as_ref());
+        let (coordinator, address) = start_coordinator(&self.options, &listen).await?;
         self.coordinators.insert(address, coordinator);
         self.endpoints = Endpoints::new(&self.addresses(), None, None)?;
         Ok(())
@@ -96,18 +106,12 @@ impl LocalCluster {
     /// If it can't be started.
     pub async fn add_agent(&mut self, node: &str, slots: usize) -> Result<()> {
         let (slots, addresses) = (slots.to_string(), self.addresses());
-        let arguments = [
-            "agent",
-            "--coordinator",
-            &addresses,
-            "--node",
-            node,
-            "--slots",
-            &slots,
-            "--grace",
-            "2",
-        ];
-        let agent = Child::start(&self.options, &format!("agent-{node}"), &arguments)?;
+        let host = self.network.as_mut().map(|network| network.add(node)).transpose()?;
+        let host = host.unwrap_or(Ipv4Addr::LOCALHOST).to_string();
+        let entry = self.network.as_ref().map(|network| network.entry(node)).unwrap_or_default();
+        let connection = ["agent", "--coordinator", &addresses, "--node", node, "--slots", &slots];
+        let arguments = [&connection[..], &["--host", &host, "--grace", "2"]].concat();
+        let agent = Child::start(&self.options, &format!("agent-{node}"), &entry, &arguments)?;
         self.agents.insert(node.to_owned(), agent);
         Ok(())
     }
@@ -116,6 +120,12 @@ impl LocalCluster {
     #[must_use]
     pub fn agent_pid(&self, node: &str) -> Option<u32> {
         self.agents.get(node)?.pid()
+    }
+
+    /// The nodes' networks, if they have any of their own.
+    #[must_use]
+    pub fn network(&self) -> Option<&Network> {
+        self.network.as_ref()
     }
 
     /// Kills a node's agent at once.
@@ -275,14 +285,24 @@ impl LocalCluster {
     }
 }
 
+/// Where a coordinator listens that doesn't care.
+fn any_port(network: Option<&Network>) -> String {
+    let address = network.map_or(Ipv4Addr::LOCALHOST, Network::address);
+    format!("{address}:0")
+}
+
 async fn start_coordinator(options: &Options, listen: &str) -> Result<(Child, String)> {
     let data = options.folder.join("coordinator").display().to_string();
     let lease = options.lease_s.to_string();
     let mut arguments = vec!["coordinator", "--listen", listen, "--data", &data, "--lease", &lease];
+    if options.has_networks {
+        // Others than the nodes have no way there.
+        arguments.push("--insecure");
+    }
     if let Some(etcd) = &options.etcd {
         arguments.extend(["--etcd", etcd]);
     }
-    let coordinator = Child::start(options, "coordinator", &arguments)?;
+    let coordinator = Child::start(options, "coordinator", &[], &arguments)?;
     let address = coordinator.says("listens on ", START_PATIENCE).await?;
     Ok((coordinator, address))
 }

@@ -183,6 +183,7 @@ async fn start(program: PathBuf, folder: &Path) -> anyhow::Result<LocalCluster> 
         lease_s: 4.0,
         run_id: format!("demo-{}", std::process::id()),
         etcd: None,
+        has_networks: false,
     };
     let mut cluster = LocalCluster::start(options).await?;
     for node in NODES {

@@ -20,6 +20,7 @@ fn another_coordinator_leads_within_a_lease_and_no_task_restarts() {
         lease_s: LEASE_S,
         run_id: run_id.clone(),
         etcd: Some(etcd.url().to_owned()),
+        has_networks: false,
     };
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
     runtime.block_on(async {

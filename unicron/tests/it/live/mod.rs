@@ -27,6 +27,7 @@ async fn cluster(folder: &Path, nodes: usize) -> LocalCluster {
         lease_s: 3.0,
         run_id,
         etcd: None,
+        has_networks: false,
     };
     let mut cluster = LocalCluster::start(options).await.unwrap();
     for node in ["a", "b", "c"].into_iter().take(nodes) {

@@ -1,0 +1,259 @@
+//! How soon failures are noticed and survived: faults injected into a cluster of real processes, one after
+//! the other, from the injector's clock to the coordinator's record.
+
+use super::{SYSTEM, program};
+use crate::experiment::{Experiment, Size};
+use anyhow::Context;
+use common::progress::{Progress, Unit};
+use common::report::{Claim, Verdict};
+use common::statistics::quantile;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+use unicron::local_cluster::fault::{Fault, Outcome};
+use unicron::local_cluster::network::Network;
+use unicron::local_cluster::{LocalCluster, Options};
+
+const INJECTIONS: usize = 20;
+const QUICK_INJECTIONS: usize = 2;
+/// The shortest iteration at which a hang has to be told by three times its length.
+const ITERATION_MS: u64 = 500;
+const LEASE_S: f64 = 4.0;
+/// The agent looks so often.
+const POLL_MS: f64 = 50.0;
+const NODES: [&str; 3] = ["a", "b", "c"];
+const SLOTS: usize = 2;
+const WORKERS: usize = 3;
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Detection by fault.
+pub struct Detection;
+
+#[derive(Debug, Serialize, Deserialize)]
+pub struct DetectionMetrics {
+    pub rows: Vec<DetectionRow>,
+    /// Why nodes could not be cut off in silence, where they could not.
+    pub without_networks: Option<String>,
+}
+
+/// A kind of fault. Times are in milliseconds from the injector's clock, one an injection.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct DetectionRow {
+    pub fault: String,
+    /// To the coordinator's record of it.
+    pub detected_ms: Vec<f64>,
+    /// To the first iteration that is committed after it.
+    pub recovered_ms: Vec<f64>,
+    /// All that the coordinator did about them.
+    pub handled_by: Vec<String>,
+    pub recomputed_micro_batches: u64,
+    pub iterations_back: u64,
+}
+
+/// A kind of fault: what we want, what the paper has, and what is there without.
+struct Kind {
+    fault: fn(&Path) -> Fault,
+    /// Milliseconds.
+    at_most: f64,
+    /// Its table of detection times.
+    paper: &'static str,
+    /// What a plain time-out needs, by its definition.
+    without: &'static str,
+}
+
+/// PyTorch waits so long for NCCL by default; the paper's runs waited for 30 minutes.
+const TIME_OUT: &str = "600 s";
+/// torchrun's: three missed of one each 5 s.
+const KEEP_ALIVE: &str = "15 s";
+
+const KINDS: [Kind; 6] = [
+    Kind {
+        fault: |_| Fault::WorkerKilled,
+        at_most: 1000.0,
+        paper: "1.8 s",
+        without: "600 s; its node's launcher 1 s",
+    },
+    Kind {
+        fault: |folder| Fault::ExceptionThrown(trigger(folder, "throw")),
+        at_most: 300.0,
+        paper: "0.3 s",
+        without: TIME_OUT,
+    },
+    Kind {
+        fault: |folder| Fault::WorkerHung(trigger(folder, "hang")),
+        at_most: 3.0 * ITERATION_MS as f64 + POLL_MS,
+        paper: "3 iterations",
+        without: TIME_OUT,
+    },
+    Kind { fault: |_| Fault::NodeCutOff, at_most: 6000.0, paper: "5.6 s", without: KEEP_ALIVE },
+    Kind { fault: |_| Fault::AgentStopped, at_most: 6000.0, paper: "5.6 s", without: KEEP_ALIVE },
+    Kind { fault: |_| Fault::AgentKilled, at_most: 6000.0, paper: "5.6 s", without: KEEP_ALIVE },
+];
+
+fn kind(fault: &str) -> Option<&'static Kind> {
+    KINDS.iter().find(|kind| (kind.fault)(Path::new("")).name() == fault)
+}
+
+impl DetectionRow {
+    /// The most that we allow, in milliseconds.
+    pub fn at_most(&self) -> Option<f64> {
+        kind(&self.fault).map(|kind| kind.at_most)
+    }
+
+    /// The paper's time.
+    pub fn paper(&self) -> &'static str {
+        kind(&self.fault).map_or("-", |kind| kind.paper)
+    }
+
+    /// The time without any of this.
+    pub fn without(&self) -> &'static str {
+        kind(&self.fault).map_or("-", |kind| kind.without)
+    }
+
+    /// The time within which so large a part of the injections was noticed, in milliseconds.
+    pub fn detected_within(&self, part: f64) -> Option<f64> {
+        quantile(&self.detected_ms, part)
+    }
+}
+
+impl Experiment for Detection {
+    type Metrics = DetectionMetrics;
+
+    fn name(&self) -> String {
+        "unicron-detection".to_owned()
+    }
+
+    fn run(&self, size: Size, progress: &Progress) -> anyhow::Result<(DetectionMetrics, Value)> {
+        let injections = match size {
+            Size::Quick => QUICK_INJECTIONS,
+            Size::Full => INJECTIONS,
+        };
+        let configuration = json!({
+            "injections": injections,
+            "nodes": NODES.len(),
+            "workers": WORKERS,
+            "iteration_ms": ITERATION_MS,
+            "lease_s": LEASE_S,
+        });
+        let without_networks = Network::new().err().map(|error| error.to_string());
+        let folder = tempfile::tempdir()?;
+        let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+        let rows = runtime.block_on(async {
+            let mut cluster = cluster(folder.path(), without_networks.is_none()).await?;
+            let rows = inject_all(&mut cluster, injections, progress).await;
+            cluster.end().await;
+            rows
+        })?;
+        Ok((DetectionMetrics { rows, without_networks }, configuration))
+    }
+
+    fn claims(&self, metrics: &DetectionMetrics) -> Vec<Claim> {
+        let claim = |kind: &Kind| {
+            let name = (kind.fault)(Path::new("")).name();
+            let row = metrics.rows.iter().find(|row| row.fault == name);
+            let slowest = row.and_then(|row| row.detected_within(1.0));
+            let median = row.and_then(|row| row.detected_within(0.5));
+            let (Some(slowest), Some(median)) = (slowest, median) else {
+                let reason = metrics.without_networks.clone().unwrap_or_default();
+                return unjudged(kind, String::new(), Verdict::NotReproduced(reason));
+            };
+            let here = format!("{:.2} s, slowest {:.2} s", median / 1e3, slowest / 1e3);
+            let holds = slowest <= kind.at_most;
+            unjudged(kind, here, if holds { Verdict::Holds } else { Verdict::Differs })
+        };
+        KINDS.iter().map(claim).collect()
+    }
+
+    fn open_claims(&self, reason: &str) -> Vec<Claim> {
+        let open = |kind| unjudged(kind, String::new(), Verdict::NotReproduced(reason.to_owned()));
+        KINDS.iter().map(open).collect()
+    }
+}
+
+fn unjudged(kind: &Kind, here: String, verdict: Verdict) -> Claim {
+    let (name, at_most) = ((kind.fault)(Path::new("")).name(), kind.at_most / 1e3);
+    Claim {
+        system: SYSTEM.to_owned(),
+        claim: format!("live, {name}: noticed within {at_most} s (our goal)"),
+        paper: kind.paper.to_owned(),
+        here,
+        verdict,
+    }
+}
+
+/// The file that makes a worker fail.
+fn trigger(folder: &Path, what: &str) -> PathBuf {
+    folder.join(what)
+}
+
+/// A coordinator, three agents, and a task that trains on all of them.
+async fn cluster(folder: &Path, has_networks: bool) -> anyhow::Result<LocalCluster> {
+    let options = Options {
+        program: program::copied_into(folder)?,
+        folder: folder.to_owned(),
+        lease_s: LEASE_S,
+        run_id: format!("detection-{}", std::process::id()),
+        etcd: None,
+        has_networks,
+    };
+    let mut cluster = LocalCluster::start(options).await?;
+    for node in NODES {
+        cluster.add_agent(node, SLOTS).await?;
+    }
+    cluster.until_ready(NODES.len(), PATIENCE).await?;
+    let [throw, hang] = ["throw", "hang"].map(|what| trigger(folder, what).display().to_string());
+    let task = format!(
+        "name = \"gpt\"\nworkers = {WORKERS}\n[train]\npreset = \"nano\"\niterations = 1000000\n\
+         pace_ms = {ITERATION_MS}\n\
+         arguments = [\"--throw-when\", {throw:?}, \"--hang-when\", {hang:?}]\n"
+    );
+    cluster.submit(&task).await?;
+    Ok(cluster)
+}
+
+/// Rows of all kinds. Kinds take turns, so that none has a busy minute of the machine for itself.
+async fn inject_all(
+    cluster: &mut LocalCluster,
+    injections: usize,
+    progress: &Progress,
+) -> anyhow::Result<Vec<DetectionRow>> {
+    let folder = cluster.folder().to_owned();
+    let kinds: Vec<Fault> = KINDS.iter().map(|kind| (kind.fault)(&folder)).collect();
+    let has_networks = cluster.network().is_some();
+    let kinds: Vec<Fault> =
+        kinds.into_iter().filter(|fault| has_networks || *fault != Fault::NodeCutOff).collect();
+    let total = (kinds.len() * injections) as u64;
+    let bar = progress.bar("detection", Some(total), Unit::Items("faults"));
+    let mut outcomes = Vec::new();
+    for round in 0..injections {
+        for fault in &kinds {
+            bar.message(fault.name().to_owned());
+            let learned = cluster.task("gpt").await?.iteration + LEARNED;
+            cluster.until("gpt", PATIENCE, |task| task.iteration >= learned).await?;
+            let outcome = fault.clone().inject(cluster, "gpt", round).await;
+            outcomes.push(outcome.with_context(|| format!("{}, time {round}", fault.name()))?);
+            bar.advance(1);
+        }
+    }
+    bar.finish();
+    Ok(kinds.iter().map(|fault| row(fault, &outcomes)).collect())
+}
+
+/// Iterations that a new group does before the next fault, so that its usual time is known.
+const LEARNED: u64 = 3;
+
+fn row(fault: &Fault, outcomes: &[Outcome]) -> DetectionRow {
+    let of: Vec<&Outcome> = outcomes.iter().filter(|outcome| outcome.fault == *fault).collect();
+    let mut handled_by: Vec<String> = of.iter().map(|one| one.handled_by.clone()).collect();
+    handled_by.sort();
+    handled_by.dedup();
+    DetectionRow {
+        fault: fault.name().to_owned(),
+        detected_ms: of.iter().map(|one| one.detected_after_ms).collect(),
+        recovered_ms: of.iter().map(|one| one.recovered_after_ms).collect(),
+        handled_by,
+        recomputed_micro_batches: of.iter().map(|one| one.recomputed_micro_batches).sum(),
+        iterations_back: of.iter().map(|one| one.iterations_back).sum(),
+    }
+}
