@@ -64,7 +64,7 @@ fn detection_table(metrics: &DetectionMetrics) -> Table {
             seconds(row.detected_within(0.5)),
             seconds(row.detected_within(0.95)),
             seconds(row.detected_within(1.0)),
-            seconds(row.at_most()),
+            seconds(row.at_most(metrics.iteration_ms)),
             row.paper().to_owned(),
             row.without().to_owned(),
             seconds(median(&row.recovered_ms)),

@@ -78,6 +78,8 @@ struct Node {
     settings: Settings,
     began: Instant,
     workers: BTreeMap<u64, Local>,
+    /// Of workers that have ended, by task, for those that take their places.
+    watches: BTreeMap<String, Watch>,
     /// What the coordinator wants, newest.
     wanted: Option<v1::NodeState>,
     fence: Fence,
@@ -163,6 +165,7 @@ impl Node {
             settings,
             began: Instant::now(),
             workers: BTreeMap::new(),
+            watches: BTreeMap::new(),
             wanted: None,
             fence: Fence::default(),
             lease_s: 4.0,
@@ -316,6 +319,7 @@ impl Node {
         for group in &wanted.groups {
             self.tell_group(group);
         }
+        self.watches.retain(|task, _| wanted.workers.iter().any(|worker| worker.task == *task));
         self.wanted = Some(wanted);
     }
 
@@ -328,7 +332,7 @@ impl Node {
                 local.epoch = message.epoch;
                 local.socket.say(ToWorker::Group(message.clone()));
                 if let Some(watch) = &mut local.watch {
-                    watch.regrouped(now_s, message.epoch);
+                    watch.regrouped(now_s, message.epoch, message.members.len());
                 }
             }
         }
@@ -366,10 +370,18 @@ impl Node {
             epoch: 0,
             tail: Tail::default(),
             log: LogReader::new(),
-            watch: Watch::new(watch::settings()),
+            watch: self.watch_of(&wanted.task),
             is_ending: false,
         };
         self.workers.insert(worker, local);
+    }
+
+    /// A new worker's watch knows what another of its task has learned.
+    fn watch_of(&self, task: &str) -> Option<Watch> {
+        let mut others = self.workers.values().filter(|local| local.task == task);
+        let known = others.find_map(|local| local.watch.as_ref());
+        let known = known.or_else(|| self.watches.get(task));
+        known.map_or_else(|| Watch::new(watch::settings()), |watch| Some(watch.of_successor()))
     }
 
     fn launch(&self, wanted: &v1::WantedWorker, socket: &Path) -> Launch {
@@ -411,7 +423,10 @@ impl Node {
             }
             Occurrence::Line(line) => self.read_line(worker, line),
             Occurrence::Ended(code) => {
-                let Some(local) = self.workers.remove(&worker) else { return };
+                let Some(mut local) = self.workers.remove(&worker) else { return };
+                if let Some(watch) = local.watch.take() {
+                    self.watches.insert(local.task.clone(), watch);
+                }
                 if !local.is_ending {
                     let last_lines = local.tail.last(LINES_OF_A_FAILURE);
                     let (problem, at_ms) = (String::new(), wall_ms());

@@ -7,6 +7,8 @@ use crate::worker::protocol::FromWorker;
 #[derive(Debug, Clone)]
 pub struct Watch {
     monitor: Monitor,
+    /// Of its group.
+    members: usize,
     /// The running step: epoch, iteration, and when it began.
     running: Option<(u64, u64, f64)>,
     is_told: bool,
@@ -52,7 +54,22 @@ impl Watch {
     #[must_use]
     pub fn new(settings: MonitorSettings) -> Option<Self> {
         let monitor = Monitor::new(settings).ok()?;
-        Some(Self { monitor, running: None, is_told: false, usual_s: 0.0, stopped_s: None })
+        Some(Self {
+            monitor,
+            members: 0,
+            running: None,
+            is_told: false,
+            usual_s: 0.0,
+            stopped_s: None,
+        })
+    }
+
+    /// Of a worker that takes the place of another: how long steps take isn't learned anew.
+    #[must_use]
+    pub fn of_successor(&self) -> Self {
+        let mut monitor = self.monitor.clone();
+        monitor.pause();
+        Self { monitor, running: None, is_told: false, stopped_s: None, ..*self }
     }
 
     /// The worker has said something.
@@ -78,8 +95,12 @@ impl Watch {
     }
 
     /// It works in another group from now on. Joining isn't an iteration, and is not recorded as one: the
-    /// next iteration begins before it has ended.
-    pub fn regrouped(&mut self, now_s: f64, epoch: u64) {
+    /// next iteration begins before it has ended. With more or fewer members each has less or more to do.
+    pub fn regrouped(&mut self, now_s: f64, epoch: u64, members: usize) {
+        if members != self.members && self.members > 0 {
+            self.monitor.relearn();
+        }
+        self.members = members;
         self.monitor.begin(now_s, StepKind::Train, JOINING);
         self.begin(epoch, 0, now_s);
     }
@@ -137,7 +158,7 @@ mod tests {
         let hang = watch.hang(now_s + 2.0).unwrap();
         assert_eq!((hang.epoch, hang.iteration), (1, 41));
         assert_eq!(watch.hang(now_s + 3.0), None, "told");
-        watch.regrouped(now_s, 2);
+        watch.regrouped(now_s, 2, 2);
         assert_eq!(watch.hang(now_s + 17.0), None, "newcomers get their state");
         assert_eq!(watch.hang(now_s + 20.0).unwrap().epoch, 2);
         watch.pause();
@@ -145,9 +166,34 @@ mod tests {
     }
 
     #[test]
+    fn fewer_members_may_take_longer_and_a_successor_learns_nothing_anew() {
+        let steps = |watch: &mut Watch, now_s: &mut f64, seconds: f64, count: u64| {
+            for iteration in 0..count {
+                let kind = StepKind::Train;
+                watch.heard(*now_s, &FromWorker::Iteration { epoch: 1, iteration, kind });
+                *now_s += seconds;
+                assert_eq!(watch.hang(*now_s), None, "{iteration}");
+                let redone = Default::default();
+                let committed = FromWorker::Committed { epoch: 1, iteration, loss: None, redone };
+                watch.heard(*now_s, &committed);
+            }
+        };
+        let (mut watch, mut now_s) = (Watch::new(settings()).unwrap(), 0.0);
+        watch.regrouped(now_s, 1, 4);
+        steps(&mut watch, &mut now_s, 1.0, 40);
+        watch.regrouped(now_s, 2, 1);
+        steps(&mut watch, &mut now_s, 4.0, 40);
+        let mut successor = watch.of_successor();
+        successor.regrouped(now_s, 3, 1);
+        steps(&mut successor, &mut now_s, 4.0, 1);
+        assert_eq!(successor.hang(now_s + 11.9), None);
+        assert!(successor.hang(now_s + 12.1).is_some());
+    }
+
+    #[test]
     fn a_stopped_process_hangs_whatever_its_step_may_take() {
         let mut watch = Watch::new(settings()).unwrap();
-        watch.regrouped(0.0, 1);
+        watch.regrouped(0.0, 1, 1);
         watch.looked(1.0, true);
         assert_eq!(watch.hang(2.0), None);
         watch.looked(2.0, false);

@@ -8,7 +8,7 @@ use crate::wall_clock::wall_ms;
 use crate::{Error, Result};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 /// A fault.
@@ -89,9 +89,12 @@ impl Fault {
         };
         let before = cluster.until(task, PATIENCE, is_at_work).await?;
         let last_event = cluster.events(0).await?.last().map_or(0, |event| event.sequence);
-        let (clock, at_ms) = (Instant::now(), wall_ms());
+        let (mut clock, mut at_ms) = (Instant::now(), wall_ms());
         let victim = &before.workers[which % before.workers.len()];
         self.strike(cluster, &before, victim).await?;
+        if let Self::ExceptionThrown(file) | Self::WorkerHung(file) = &self {
+            (clock, at_ms) = until_found(file).await?;
+        }
         let recovered = cluster
             .until(task, PATIENCE, |now| {
                 let is_another = now.epoch != before.epoch || self == Self::CoordinatorKilled;
@@ -99,12 +102,11 @@ impl Fault {
             })
             .await?;
         let recovered_after_ms = clock.elapsed().as_secs_f64() * 1e3;
+        if self.loses_the_node() {
+            until_lost(cluster, &victim.node, last_event).await?;
+        }
         let events = cluster.events(last_event).await?;
-        let detected = events.iter().find(|event| {
-            matches!(event.kind.as_str(), "failure" | "node-lost" | "node-silent" | "coordinator")
-                && (event.task.is_empty() || event.task == task)
-        });
-        let detected = detected.or_else(|| events.iter().find(|event| event.kind == "group"));
+        let detected = self.detected(&events, task).or_else(|| of_kind(&events, "group"));
         let detected_after_ms = detected.map_or(f64::NAN, |event| (event.at_ms - at_ms) as f64);
         self.undo(cluster, &victim.node).await?;
         let back = events.iter().filter(|event| event.kind == "rolled-back" && event.task == task);
@@ -118,6 +120,22 @@ impl Fault {
                 .recomputed_micro_batches
                 .saturating_sub(before.recomputed_micro_batches),
             fault: self,
+        })
+    }
+
+    /// Whether the coordinator gives the node up. Peers may notice before it does, as their steps hang.
+    fn loses_the_node(&self) -> bool {
+        matches!(self, Self::AgentStopped | Self::NodeCutOff)
+    }
+
+    /// The record of it.
+    fn detected<'e>(&self, events: &'e [v1::Event], task: &str) -> Option<&'e v1::Event> {
+        if self.loses_the_node() {
+            return of_kind(events, "node-lost");
+        }
+        let kinds = ["failure", "node-lost", "node-silent", "coordinator"];
+        events.iter().find(|event| {
+            kinds.contains(&event.kind.as_str()) && (event.task.is_empty() || event.task == task)
         })
     }
 
@@ -179,6 +197,42 @@ impl Fault {
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
     }
+}
+
+/// Waits until a worker has found and removed the file that makes it fail, which is when it does: the last
+/// time at which the file was still there.
+async fn until_found(file: &Path) -> Result<(Instant, i64)> {
+    let deadline = Instant::now() + PATIENCE;
+    let mut still_there = (Instant::now(), wall_ms());
+    loop {
+        let now = (Instant::now(), wall_ms());
+        match file.exists() {
+            false => return Ok(still_there),
+            true => still_there = now,
+        }
+        if now.0 > deadline {
+            let problem = "no worker has found it".to_owned();
+            return Err(Error::Unreachable { what: file.display().to_string(), problem });
+        }
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+}
+
+fn of_kind<'e>(events: &'e [v1::Event], kind: &str) -> Option<&'e v1::Event> {
+    events.iter().find(|event| event.kind == kind)
+}
+
+/// Waits until a node has been given up.
+async fn until_lost(cluster: &LocalCluster, node: &str, after: u64) -> Result<()> {
+    let deadline = Instant::now() + PATIENCE;
+    while of_kind(&cluster.events(after).await?, "node-lost").is_none() {
+        if Instant::now() > deadline {
+            let problem = "it is silent, but not given up".to_owned();
+            return Err(Error::Unreachable { what: format!("node {node}"), problem });
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    Ok(())
 }
 
 fn network_of(cluster: &LocalCluster) -> Result<&Network> {

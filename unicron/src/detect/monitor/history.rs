@@ -14,6 +14,8 @@ const ERROR_OF_MEDIAN: f64 = 1.2533;
 pub(super) struct History {
     window: usize,
     values: VecDeque<f64>,
+    /// What was usual before it had to be learned anew.
+    before: Option<f64>,
     /// Steps in a row that stalled and aren't among the values.
     pub n_stalled: usize,
 }
@@ -29,7 +31,7 @@ pub(super) struct Shift {
 
 impl History {
     pub fn new(window: usize) -> Self {
-        Self { window, values: VecDeque::new(), n_stalled: 0 }
+        Self { window, values: VecDeque::new(), before: None, n_stalled: 0 }
     }
 
     pub fn push(&mut self, value: f64) {
@@ -44,13 +46,19 @@ impl History {
         self.n_stalled = 0;
     }
 
+    /// Forgets the steps, but not where they lay.
+    pub fn relearn(&mut self) {
+        self.before = self.usual();
+        self.clear();
+    }
+
     pub fn len(&self) -> usize {
         self.values.len()
     }
 
-    /// The median; `None` before the first step.
+    /// The median, or where it lay before it had to be learned anew; `None` before the first step.
     pub fn usual(&self) -> Option<f64> {
-        median(&self.copy(0..self.len()))
+        median(&self.copy(0..self.len())).or(self.before)
     }
 
     /// The standard deviation as the median absolute deviation gives it; 0 before the first step.

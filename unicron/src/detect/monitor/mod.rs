@@ -154,10 +154,10 @@ impl Monitor {
         self.running = None;
     }
 
-    /// Forgets what is usual: the task runs on other workers now.
-    pub fn reset(&mut self) {
-        self.histories.iter_mut().for_each(History::clear);
-        self.running = None;
+    /// The task runs on more or fewer workers now: what was usual tells no hang any more but by
+    /// [`MonitorSettings::most_hang_ratio`], until it is known anew.
+    pub fn relearn(&mut self) {
+        self.histories.iter_mut().for_each(History::relearn);
     }
 
     /// When the running step will count as hung, in seconds of the caller's clock; `None` while

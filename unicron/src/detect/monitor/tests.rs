@@ -175,7 +175,9 @@ fn another_pace_becomes_usual_after_a_while() {
     });
     assert_eq!(stalled.count(), 8);
     assert_eq!(monitor.record(StepKind::Train, 50.0, 1.0), Judgement::Normal);
-    monitor.reset();
+    monitor.relearn();
+    monitor.begin(0.0, StepKind::Train, 1.0);
+    assert!((monitor.deadline_s().unwrap() - 500.0).abs() < 1e-6, "ten times what was usual");
     assert_eq!(monitor.record(StepKind::Train, 1.0, 1.0), Judgement::Learning);
 }
 
