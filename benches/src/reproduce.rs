@@ -110,6 +110,8 @@ impl System {
                 Box::new(unicron::Efficiency),
                 Box::new(unicron::InfiniteHbd),
                 Box::new(unicron::Detection),
+                Box::new(unicron::Hangs),
+                Box::new(unicron::Overhead),
             ],
         }
     }

@@ -4,8 +4,8 @@ use super::{Generated, with_source};
 use crate::experiment::{Experiment, read};
 use crate::unicron::{
     AllocationRow, Calibration, CalibrationMetrics, Detection, DetectionMetrics, Efficiency,
-    EfficiencyMetrics, InfiniteHbd, InfiniteHbdMetrics, Planning, PlanningMetrics, PolicyRow,
-    RunError,
+    EfficiencyMetrics, Hangs, HangsMetrics, InfiniteHbd, InfiniteHbdMetrics, Overhead,
+    OverheadMetrics, Planning, PlanningMetrics, PolicyRow, RunError,
 };
 use common::report::{Align, Axis, Claim, Plot, Series, Table, claims_table};
 use common::statistics::median;
@@ -25,8 +25,10 @@ pub fn generate(runs: &Path, generated: &mut Generated) -> anyhow::Result<()> {
         efficiency(runs, generated)?,
         infinitehbd(runs, generated)?,
         detection(runs, generated)?,
+        overhead(runs, generated)?,
     ]
     .concat();
+    hangs(runs, generated)?;
     generated.parts.insert("unicron-claims", claims_table(&claims).to_markdown());
     Ok(())
 }
@@ -72,6 +74,84 @@ fn detection_table(metrics: &DetectionMetrics) -> Table {
             row.recomputed_micro_batches.to_string(),
             row.iterations_back.to_string(),
         ]);
+    }
+    table
+}
+
+fn overhead(runs: &Path, generated: &mut Generated) -> anyhow::Result<Vec<Claim>> {
+    let Some((record, metrics)) = read(&Overhead, runs)? else {
+        generated.parts.insert("unicron-overhead", PENDING.to_owned());
+        return Ok(Overhead.open_claims("no record yet"));
+    };
+    generated.parts.insert("unicron-overhead", with_source(&overhead_table(&metrics), &record));
+    Ok(Overhead.claims(&metrics))
+}
+
+/// What watching costs.
+fn overhead_table(metrics: &OverheadMetrics) -> Table {
+    let mut table = Table::new(&[("what", Align::Left), ("cost", Align::Right)]);
+    let without: Vec<f64> = metrics.pairs.iter().map(|pair| pair.0).collect();
+    let slower = metrics.slower();
+    let mut row = |what: &str, cost: String| {
+        table.row([what.to_owned(), cost]);
+    };
+    row(
+        "an iteration without an agent, median",
+        format!("{:.0} ms", median(&without).unwrap_or(f64::NAN)),
+    );
+    row(
+        &format!("longer with an agent, mean of {} pairs, 95 %", metrics.pairs.len()),
+        format!("{:+.2} % ± {:.2}", slower.mean, slower.half_width_95()),
+    );
+    let message = metrics.worker_us_per_message;
+    let messages = (metrics.messages_per_iteration + metrics.micro_batches) as f64;
+    row("worker, a micro-batch: one message", format!("{message:.1} µs"));
+    row(
+        &format!("worker, an iteration of {} micro-batches", metrics.micro_batches),
+        format!("{:.0} µs", message * messages),
+    );
+    row("agent, an iteration", format!("{:.0} µs", metrics.agent_us_per_iteration));
+    row("agent, a second without workers", format!("{:.0} µs", metrics.agent_us_per_idle_s));
+    table
+}
+
+fn hangs(runs: &Path, generated: &mut Generated) -> anyhow::Result<()> {
+    let text = match read(&Hangs, runs)? {
+        Some((record, metrics)) => with_source(&hangs_table(&metrics), &record),
+        None => PENDING.to_owned(),
+    };
+    generated.parts.insert("unicron-hangs", text);
+    Ok(())
+}
+
+/// False alarms and misses.
+fn hangs_table(metrics: &HangsMetrics) -> Table {
+    let mut table = Table::new(&[
+        ("iterations", Align::Left),
+        ("hours", Align::Right),
+        ("median", Align::Right),
+        ("longest", Align::Right),
+        ("alarm at", Align::Left),
+        ("false alarms", Align::Right),
+        ("of stalls ≥ 2 x missed", Align::Right),
+        ("≥ 3 x", Align::Right),
+        ("≥ 10 x", Align::Right),
+    ]);
+    for series in &metrics.series {
+        for row in &series.rows {
+            let percent = |part: f64| format!("{:.0} %", 100.0 * part);
+            table.row([
+                series.name.clone(),
+                format!("{:.2}", series.hours),
+                format!("{:.0} ms", series.median_ms),
+                format!("{:.0} ms", series.longest_ms),
+                row.rule.clone(),
+                row.false_alarms.to_string(),
+                percent(row.missed_of_2),
+                percent(row.missed_of_3),
+                percent(row.missed_of_10),
+            ]);
+        }
     }
     table
 }

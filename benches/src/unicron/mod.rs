@@ -5,14 +5,18 @@
 //! | [`calibration`] | the throughput model against published runs |
 //! | [`detection`] | how soon a live cluster notices failures, and survives them |
 //! | [`efficiency`] | accumulated WAF against other policies, allocations, ablations, sensitivities |
+//! | [`hangs`] | false alarms against misses of the monitor of iteration times |
 //! | [`infinitehbd`] | every policy through 348 days of 400 servers |
+//! | [`overhead`] | what it costs to be watched |
 //! | [`program`] | the processes of a cluster on this machine |
 //! | [`planning`] | how long plans, tables of plans and look-ups take as clusters grow |
 
 mod calibration;
 mod detection;
 mod efficiency;
+mod hangs;
 mod infinitehbd;
+mod overhead;
 mod planning;
 pub mod program;
 
@@ -20,7 +24,9 @@ pub use calibration::{Calibration, CalibrationMetrics, RunError};
 pub use detection::{Detection, DetectionMetrics};
 pub use efficiency::Efficiency;
 pub use efficiency::metrics::{AllocationRow, EfficiencyMetrics, PolicyRow};
+pub use hangs::{Hangs, HangsMetrics};
 pub use infinitehbd::{InfiniteHbd, InfiniteHbdMetrics};
+pub use overhead::{Overhead, OverheadMetrics};
 pub use planning::{Planning, PlanningMetrics, PlanningRow};
 
 const SYSTEM: &str = "unicron";

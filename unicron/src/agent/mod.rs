@@ -25,7 +25,7 @@ mod proc_stat;
 pub mod process;
 pub mod session;
 mod signs;
-mod watch;
+pub mod watch;
 
 pub use health::HealthCheck;
 pub use node::{Settings, run};

@@ -6,7 +6,7 @@
 use crate::train::cost::{self, Case, Costs};
 use crate::train::member::{Config, Hooks, Member};
 use crate::train::model::Layout;
-use crate::train::moment::{FailAt, Failure};
+use crate::train::moment::{FailAt, Failure, Moment};
 use crate::train::text::{OWN, Text};
 use crate::train::{Settings, Shape, alone, weights};
 use crate::worker::protocol::{FromWorker, env as names};
@@ -83,6 +83,9 @@ pub struct Train {
     /// For demonstrations: do nothing any more in the one worker that finds and removes this file
     #[arg(long, value_name = "FILE", hide = true)]
     hang_when: Option<PathBuf>,
+    /// For measurements: write the milliseconds of each iteration into this file, one a line
+    #[arg(long, value_name = "FILE", hide = true)]
+    timings: Option<PathBuf>,
 }
 
 impl Train {
@@ -134,7 +137,9 @@ impl Train {
     fn train_alone(&self, settings: &Settings, text: &Text) -> anyhow::Result<()> {
         let clock = Instant::now();
         let mut losses = Vec::new();
+        let mut timings = self.timings()?;
         let stages = alone::train(settings, text, |iteration, loss| {
+            timings.lap();
             say(&format!("iteration {iteration}, loss {loss:.4}"));
             losses.push(loss);
         })?;
@@ -175,7 +180,7 @@ impl Train {
             weights_file: weights_file.unwrap_or_else(|| folder.join("weights.safetensors")),
             checkpoints,
         };
-        let (member, client) = Member::start(config, self.hooks(worker))?;
+        let (member, client) = Member::start(config, self.hooks(worker)?)?;
         let outcome = member.run();
         if let Err(error) = &outcome {
             let (status, traceback) = (None, String::new());
@@ -186,14 +191,25 @@ impl Train {
         outcome.context("this worker can't go on")
     }
 
-    fn hooks(&self, worker: u64) -> Hooks {
+    fn timings(&self) -> anyhow::Result<Timings> {
+        let create = |path: &PathBuf| {
+            std::fs::File::create(path).bad_input(format!("--timings {}", path.display()))
+        };
+        Ok(Timings { file: self.timings.as_ref().map(create).transpose()?, since: Instant::now() })
+    }
+
+    fn hooks(&self, worker: u64) -> anyhow::Result<Hooks> {
         let failures = self.fail_at.clone();
         let (throw_when, hang_when) = (self.throw_when.clone(), self.hang_when.clone());
         let finds = |file: &Option<PathBuf>| {
             file.as_ref().is_some_and(|file| std::fs::remove_file(file).is_ok())
         };
-        Hooks {
+        let mut timings = self.timings()?;
+        Ok(Hooks {
             at: Box::new(move |moment, iteration| {
+                if moment == Moment::Stepped {
+                    timings.lap();
+                }
                 if finds(&hang_when) {
                     return park();
                 }
@@ -208,7 +224,24 @@ impl Train {
                 say("the lease has run out: this worker stops, others may have its work");
                 std::process::exit(LEASE_HAS_RUN_OUT);
             }),
-        }
+        })
+    }
+}
+
+/// How long iterations take.
+struct Timings {
+    file: Option<std::fs::File>,
+    since: Instant,
+}
+
+impl Timings {
+    /// An iteration has ended.
+    fn lap(&mut self) {
+        let Some(file) = &mut self.file else { return };
+        let milliseconds = self.since.elapsed().as_secs_f64() * 1e3;
+        self.since = Instant::now();
+        // What is missing is missed by whoever measures.
+        let _ = writeln!(file, "{milliseconds}");
     }
 }
 

@@ -1,0 +1,240 @@
+//! What watching costs: the same training with and without an agent, by turns, and the processor time that
+//! agent and worker spend on it.
+
+use super::{SYSTEM, program};
+use crate::experiment::{Experiment, Size};
+use anyhow::Context;
+use common::progress::{Progress, Unit};
+use common::report::{Claim, Verdict};
+use common::statistics::{Estimate, median};
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use std::io::{BufRead, BufReader};
+use std::os::unix::net::UnixListener;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::Duration;
+use unicron::detect::StepKind;
+use unicron::local_cluster::{LocalCluster, Options};
+use unicron::worker::Client;
+use unicron::worker::protocol::FromWorker;
+
+const PAIRS: usize = 30;
+const QUICK_PAIRS: usize = 1;
+/// So many micro-batches of this model take 200 ms and more.
+const PRESET: &str = "tiny";
+const MICRO_BATCHES: u64 = 24;
+const ITERATIONS: u64 = 12;
+/// The first iterations allocate; they don't count.
+const WARM_UP: usize = 2;
+/// The messages of a worker that are timed.
+const MESSAGES: u64 = 20_000;
+const IDLE: Duration = Duration::from_secs(5);
+const PATIENCE: Duration = Duration::from_secs(120);
+const NODE: &str = "a";
+
+/// The cost of detection.
+pub struct Overhead;
+
+#[derive(Debug, Serialize, Deserialize)]
+pub struct OverheadMetrics {
+    /// Medians of an iteration's milliseconds: without an agent, and with one.
+    pub pairs: Vec<(f64, f64)>,
+    /// Messages that a worker sends in an iteration, beside one for each micro-batch.
+    pub messages_per_iteration: u64,
+    pub micro_batches: u64,
+    /// Processor time of a worker for a message, in microseconds.
+    pub worker_us_per_message: f64,
+    /// Processor time of the agent, in microseconds: for a second without a worker, and for an iteration
+    /// beyond that.
+    pub agent_us_per_idle_s: f64,
+    pub agent_us_per_iteration: f64,
+}
+
+impl OverheadMetrics {
+    /// How much longer iterations take with an agent, in percent.
+    pub fn slower(&self) -> Estimate {
+        let slower = |&(without, with): &(f64, f64)| 100.0 * (with / without - 1.0);
+        Estimate::of(&self.pairs.iter().map(slower).collect::<Vec<_>>())
+    }
+}
+
+impl Experiment for Overhead {
+    type Metrics = OverheadMetrics;
+
+    fn name(&self) -> String {
+        "unicron-overhead".to_owned()
+    }
+
+    fn run(&self, size: Size, progress: &Progress) -> anyhow::Result<(OverheadMetrics, Value)> {
+        let pairs = match size {
+            Size::Quick => QUICK_PAIRS,
+            Size::Full => PAIRS,
+        };
+        let folder = tempfile::tempdir()?;
+        let program = program::copied_into(folder.path())?;
+        let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+        let metrics = runtime.block_on(measure(folder.path(), &program, pairs, progress))?;
+        let configuration = json!({
+            "pairs": pairs,
+            "preset": PRESET,
+            "micro_batches": MICRO_BATCHES,
+            "iterations": ITERATIONS,
+        });
+        Ok((metrics, configuration))
+    }
+
+    fn claims(&self, metrics: &OverheadMetrics) -> Vec<Claim> {
+        let slower = metrics.slower();
+        let here = format!("{:+.1} % ± {:.1}", slower.mean, slower.half_width_95());
+        // The paper's plot of throughput with and without shows no difference.
+        let holds = slower.mean - slower.half_width_95() <= 0.0;
+        vec![unjudged(here, if holds { Verdict::Holds } else { Verdict::Differs })]
+    }
+
+    fn open_claims(&self, reason: &str) -> Vec<Claim> {
+        vec![unjudged(String::new(), Verdict::NotReproduced(reason.to_owned()))]
+    }
+}
+
+fn unjudged(here: String, verdict: Verdict) -> Claim {
+    Claim {
+        system: SYSTEM.to_owned(),
+        claim: "live, iterations with an agent over those without, 95 % interval".to_owned(),
+        paper: "no overhead".to_owned(),
+        here,
+        verdict,
+    }
+}
+
+async fn measure(
+    folder: &Path,
+    program: &Path,
+    pairs: usize,
+    progress: &Progress,
+) -> anyhow::Result<OverheadMetrics> {
+    let bar = progress.bar("overhead", Some(pairs as u64), Unit::Items("pairs"));
+    let options = Options {
+        program: program.to_owned(),
+        folder: folder.to_owned(),
+        lease_s: 4.0,
+        run_id: format!("overhead-{}", std::process::id()),
+        etcd: None,
+        has_networks: false,
+    };
+    let mut cluster = LocalCluster::start(options).await?;
+    cluster.add_agent(NODE, 1).await?;
+    cluster.until_ready(1, PATIENCE).await?;
+    let before = agent_us(&cluster)?;
+    tokio::time::sleep(IDLE).await;
+    let agent_us_per_idle_s = (agent_us(&cluster)? - before) / IDLE.as_secs_f64();
+    let (mut measured, mut per_iteration) = (Vec::new(), Vec::new());
+    for pair in 0..pairs {
+        let timings = folder.join(format!("without-{pair}"));
+        without_agent(program, &timings)?;
+        let without = iteration_ms(&timings)?;
+        let timings = folder.join(format!("with-{pair}"));
+        let before = agent_us(&cluster)?;
+        with_agent(&cluster, &format!("with-{pair}"), &timings).await?;
+        let with = iteration_ms(&timings)?;
+        let ran_s = with * ITERATIONS as f64 / 1e3;
+        let spent = agent_us(&cluster)? - before - ran_s * agent_us_per_idle_s;
+        per_iteration.push(spent / ITERATIONS as f64);
+        measured.push((without, with));
+        bar.advance(1);
+    }
+    cluster.end().await;
+    bar.finish();
+    Ok(OverheadMetrics {
+        pairs: measured,
+        messages_per_iteration: 2,
+        micro_batches: MICRO_BATCHES,
+        worker_us_per_message: worker_us_per_message(&folder.join("socket"))?,
+        agent_us_per_idle_s,
+        agent_us_per_iteration: median(&per_iteration).unwrap_or(f64::NAN),
+    })
+}
+
+/// The trainer's arguments, the same both times.
+fn arguments(timings: &Path) -> [String; 6] {
+    [
+        "--micro-batches".to_owned(),
+        MICRO_BATCHES.to_string(),
+        "--checkpoint-every".to_owned(),
+        "0".to_owned(),
+        "--timings".to_owned(),
+        timings.display().to_string(),
+    ]
+}
+
+fn without_agent(program: &Path, timings: &Path) -> anyhow::Result<()> {
+    let output = Command::new(program)
+        .args(["train", "--preset", PRESET, "--iterations", &ITERATIONS.to_string()])
+        .args(arguments(timings))
+        .stdout(Stdio::null())
+        .output()
+        .with_context(|| program.display().to_string())?;
+    let problem = String::from_utf8_lossy(&output.stderr).into_owned();
+    output.status.success().then_some(()).with_context(|| format!("the trainer failed: {problem}"))
+}
+
+async fn with_agent(cluster: &LocalCluster, name: &str, timings: &Path) -> anyhow::Result<()> {
+    let task = format!(
+        "name = \"{name}\"\nworkers = 1\n[train]\npreset = \"{PRESET}\"\n\
+         iterations = {ITERATIONS}\nseed = 1\narguments = {:?}\n",
+        arguments(timings)
+    );
+    cluster.submit(&task).await?;
+    let has_ended = |task: &unicron::proto::v1::Task| {
+        matches!(task.state.as_str(), "done" | "failed" | "stopped")
+    };
+    let task = cluster.until(name, PATIENCE, has_ended).await?;
+    anyhow::ensure!(task.state == "done", "{name} is {}: {}", task.state, task.reason);
+    Ok(())
+}
+
+/// The median time between two commits.
+fn iteration_ms(timings: &PathBuf) -> anyhow::Result<f64> {
+    let text = std::fs::read_to_string(timings)
+        .with_context(|| format!("can't read {}", timings.display()))?;
+    let times: Vec<f64> = text.lines().filter_map(|line| line.parse().ok()).collect();
+    let times = times.get(WARM_UP..).unwrap_or_default();
+    median(times).with_context(|| format!("{} has too few times", timings.display()))
+}
+
+/// Processor time of the agent so far, in microseconds.
+fn agent_us(cluster: &LocalCluster) -> anyhow::Result<f64> {
+    let pid = cluster.agent_pid(NODE).context("the agent has ended")?;
+    let threads = PathBuf::from(format!("/proc/{pid}/task"));
+    let threads = std::fs::read_dir(&threads).context("the agent's threads can't be read")?;
+    let times = threads.filter_map(|thread| on_processor_us(&thread.ok()?.path()));
+    Ok(times.sum())
+}
+
+/// Processor time of a thread, in microseconds, by its folder in `/proc`.
+fn on_processor_us(thread: &Path) -> Option<f64> {
+    let line = std::fs::read_to_string(thread.join("schedstat")).ok()?;
+    Some(line.split(' ').next()?.parse::<f64>().ok()? / 1e3)
+}
+
+/// What a worker spends to say something, while somebody listens.
+fn worker_us_per_message(socket: &Path) -> anyhow::Result<f64> {
+    let listener = UnixListener::bind(socket)?;
+    let listening = std::thread::spawn(move || {
+        let Ok((stream, _)) = listener.accept() else { return 0 };
+        BufReader::new(stream).lines().map_while(Result::ok).count()
+    });
+    let client = Client::connect(socket, 1, |_| ())?;
+    let own = Path::new("/proc/thread-self");
+    let now = || on_processor_us(own).context("this thread's processor time can't be read");
+    let before = now()?;
+    for iteration in 0..MESSAGES {
+        let kind = StepKind::Train;
+        client.send(&FromWorker::Iteration { epoch: 1, iteration, kind })?;
+    }
+    let spent = now()? - before;
+    drop(client);
+    // The listener ends when the connection does, which a thread of the client's keeps until then.
+    drop(listening);
+    Ok(spent / MESSAGES as f64)
+}
