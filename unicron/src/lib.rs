@@ -9,6 +9,7 @@
 //! - [`detect`]: what an error means: its class, its severity, whose it is
 //! - [`trace`]: failures over time, recorded or made up
 //! - [`core`]: what decides: events in, commands out
+//! - [`bins`]: where the time of workers goes
 //! - [`simulate`]: the core and its rivals, driven by traces
 //! - [`worker`]: what a training process says to the agent of its node, and hears
 //! - [`train`]: the reference trainer, which proves the transition bit for bit
@@ -25,6 +26,7 @@
 //! deciding part is [`coordinator::brain`].
 
 pub mod agent;
+pub mod bins;
 pub mod cluster;
 pub mod commands;
 pub mod coordinator;

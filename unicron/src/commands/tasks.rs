@@ -60,6 +60,9 @@ pub fn to_json(task: &Task) -> Value {
         "weight": task.weight,
         "loss": task.loss,
         "failures": task.failures,
+        "effective_time_ratio": task.effective_time_ratio,
+        "accumulated_waf": task.accumulated_waf,
+        "worker_seconds": worker_seconds(task),
         "recomputed_micro_batches": task.recomputed_micro_batches,
         "recomputed_stage_passes": task.recomputed_stage_passes,
         "iterations_committed_twice": task.committed_twice,
@@ -76,6 +79,19 @@ pub fn to_json(task: &Task) -> Value {
     object
 }
 
+/// What its workers' time was spent on.
+fn worker_seconds(task: &Task) -> Value {
+    let bins = task.worker_seconds.unwrap_or_default();
+    json!({
+        "useful": bins.useful,
+        "detecting": bins.detecting,
+        "in_transition": bins.in_transition,
+        "redone": bins.redone,
+        "idle": bins.idle,
+        "uncommitted": task.uncommitted_worker_seconds,
+    })
+}
+
 fn to_text(tasks: &[Task]) -> String {
     let (left, right) = (|name| (name, Align::Left), |name| (name, Align::Right));
     let mut table = Table::new(&[
@@ -86,6 +102,7 @@ fn to_text(tasks: &[Task]) -> String {
         right("workers"),
         left("nodes"),
         right("failures"),
+        right("effective"),
         left("why"),
     ]);
     for task in tasks {
@@ -100,6 +117,7 @@ fn to_text(tasks: &[Task]) -> String {
             format!("{} of {}", task.workers.len(), task.wanted),
             nodes.join(" "),
             task.failures.to_string(),
+            format!("{:.0} %", 100.0 * task.effective_time_ratio),
             task.reason.clone(),
         ]);
     }

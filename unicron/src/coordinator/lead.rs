@@ -206,7 +206,7 @@ impl Lead {
                 self.reply_once_stored(reply, result);
             }
             Ask::Tasks(reply) => {
-                let tasks = self.brain.tasks_reply();
+                let tasks = self.brain.tasks_reply(now);
                 self.reply_once_stored(reply, tasks);
             }
             Ask::Nodes(reply) => {

@@ -4,12 +4,14 @@
 //! |---|---|
 //! | the file that describes a task | [`task_file`] |
 //! | what it thinks, without IO | [`brain`] |
+//! | what a task has got for its workers' time | [`account`] |
 //! | driving the brain: store, then send | [`lead`] |
 //! | the way to one agent | [`session`] |
 //! | the gRPC service | [`service`] |
 //! | the log of events, as it is told | `events` |
 //! | the process: listens, campaigns, leads | [`server`] |
 
+pub mod account;
 pub mod brain;
 mod events;
 pub mod lead;

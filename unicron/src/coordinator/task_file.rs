@@ -14,6 +14,7 @@
 
 use crate::plan::{Present, Task};
 use crate::throughput::Throughput;
+use crate::train::settings::MICRO_BATCHES;
 use crate::{Error, Result};
 use serde::Deserialize;
 use std::collections::BTreeMap;
@@ -206,6 +207,13 @@ impl TaskFile {
     #[must_use]
     pub fn stages(&self) -> usize {
         self.train.as_ref().map_or(1, |train| train.stages)
+    }
+
+    /// Passes of a stage over a micro-batch in an iteration.
+    #[must_use]
+    pub fn stage_passes(&self) -> f64 {
+        let micro_batches = self.train.as_ref().and_then(|train| train.micro_batches);
+        (micro_batches.unwrap_or(MICRO_BATCHES as usize).max(1) * self.stages()) as f64
     }
 
     /// Whether its workers speak the protocol; of a program that doesn't, only exits and output are seen.

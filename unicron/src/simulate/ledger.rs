@@ -3,62 +3,7 @@
 //! Between two events nothing changes, so every sum is exact: a rate times a duration. A task's account
 //! is settled when the task changes, not at every event of the cluster.
 
-use std::iter::Sum;
-use std::ops::AddAssign;
-
-/// GPU-seconds by what they were spent on. Together they are all the GPU time that there was.
-#[derive(Debug, Clone, Copy, PartialEq, Default)]
-pub struct Bins {
-    /// Training that counts.
-    pub useful: f64,
-    /// A failure has happened and nobody knows.
-    pub detecting: f64,
-    /// It is known, and processes, groups and state are put right.
-    pub in_transition: f64,
-    /// Training that had been done before and was lost.
-    pub redone: f64,
-    /// No work: GPUs that are away, that no task has, that a task can't use, or whose task waits.
-    pub idle: f64,
-}
-
-impl Bins {
-    /// All GPU-seconds.
-    #[must_use]
-    pub fn total(&self) -> f64 {
-        self.useful + self.detecting + self.in_transition + self.redone + self.idle
-    }
-
-    /// Names and GPU-seconds, in the order of the fields.
-    #[must_use]
-    pub fn named(&self) -> [(&'static str, f64); 5] {
-        [
-            ("useful", self.useful),
-            ("detecting", self.detecting),
-            ("in_transition", self.in_transition),
-            ("redone", self.redone),
-            ("idle", self.idle),
-        ]
-    }
-}
-
-impl AddAssign for Bins {
-    fn add_assign(&mut self, other: Self) {
-        self.useful += other.useful;
-        self.detecting += other.detecting;
-        self.in_transition += other.in_transition;
-        self.redone += other.redone;
-        self.idle += other.idle;
-    }
-}
-
-impl Sum for Bins {
-    fn sum<I: Iterator<Item = Self>>(bins: I) -> Self {
-        bins.fold(Self::default(), |mut sum, bins| {
-            sum += bins;
-            sum
-        })
-    }
-}
+use crate::bins::Bins;
 
 /// What a task's GPUs do from now on, and what they achieve.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]

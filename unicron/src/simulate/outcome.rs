@@ -1,7 +1,8 @@
 //! What a policy makes of a scenario.
 
-use super::ledger::{Bins, Closed};
+use super::ledger::Closed;
 use super::scenario::{Failures, Scenario};
+use crate::bins::Bins;
 
 /// What a policy has achieved.
 #[derive(Debug, Clone, PartialEq)]

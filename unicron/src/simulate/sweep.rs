@@ -2,10 +2,10 @@
 //! threads, the same result for any number of them.
 
 use super::contender::Contender;
-use super::ledger::Bins;
 use super::outcome::Outcome;
 use super::scenario::{Scenario, SimulatedTask};
 use crate::Result;
+use crate::bins::Bins;
 use crate::cluster::Cluster;
 use crate::trace::Trace;
 use common::statistics::Estimate;

@@ -77,6 +77,9 @@ pub struct Settings {
     pub pace: Duration,
 }
 
+/// Micro-batches of an iteration where nobody says otherwise.
+pub const MICRO_BATCHES: u32 = 8;
+
 /// More micro-batches than an iteration can have would only be a typing error.
 const MOST_MICRO_BATCHES: u32 = 4096;
 
@@ -89,7 +92,7 @@ impl Settings {
             iterations: 20,
             seed: 1,
             stages: 1,
-            micro_batches: 8,
+            micro_batches: MICRO_BATCHES,
             segments: 8,
             memory_checkpoint_every: 1,
             disk_checkpoint_every: 10,

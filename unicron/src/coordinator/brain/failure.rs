@@ -21,6 +21,32 @@ const HANG_GRACE_S: f64 = 0.3;
 /// Signs of a task that are kept.
 const MOST_OBSERVATIONS: usize = 256;
 
+/// How a worker went.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Gone<'a> {
+    /// How it ended, where anybody knows.
+    pub exit: Option<Exit>,
+    /// For people.
+    pub text: &'a str,
+    /// The last that it said.
+    pub last_lines: &'a [String],
+    /// How long ago it ended at most, in seconds.
+    pub after_s: f64,
+}
+
+/// A failure that is noticed.
+#[derive(Debug, Clone, Copy)]
+struct Noticed<'a> {
+    task: usize,
+    node: usize,
+    /// 0 where the whole node is concerned.
+    worker: u64,
+    status: Status,
+    text: &'a str,
+    /// How long ago it happened, in seconds, as far as anybody knows.
+    after_s: f64,
+}
+
 impl Brain {
     /// A worker's process has ended, or never began.
     pub(super) fn worker_ended(&mut self, now: Now, node: usize, ended: &v1::WorkerEnded) {
@@ -33,19 +59,14 @@ impl Brain {
             Some(exit) => exit.to_string(),
             None => format!("could not be started: {}", ended.problem),
         };
-        self.worker_gone(now, task, ended.worker, exit, &text, &ended.last_lines);
+        let after_s = now.since_ms(ended.at_ms);
+        let gone = Gone { exit, text: &text, last_lines: &ended.last_lines, after_s };
+        self.worker_gone(now, task, ended.worker, gone);
     }
 
     /// A worker isn't there any more: the others go on, and somebody takes its place.
-    pub(super) fn worker_gone(
-        &mut self,
-        now: Now,
-        task: usize,
-        number: u64,
-        exit: Option<Exit>,
-        text: &str,
-        last_lines: &[String],
-    ) {
+    pub(super) fn worker_gone(&mut self, now: Now, task: usize, number: u64, gone: Gone<'_>) {
+        let Gone { exit, text, last_lines, after_s } = gone;
         let Some(worker) = self.tasks[task].workers.remove(&number) else { return };
         let node = worker.node;
         self.outbox.tasks.insert(task);
@@ -73,7 +94,8 @@ impl Brain {
         self.tasks[task].note(observation);
         let status = self.tasks[task].status_of(&name, now.s, Status::ExitedAbnormally);
         let details = serde_json::json!({ "status": status, "last_lines": last_lines });
-        self.detected(now, task, node, number, status, text, details);
+        let noticed = Noticed { task, node, worker: number, status, text, after_s };
+        self.detected(now, noticed, details);
         self.fail(now, task, node, status, worker.incident);
     }
 
@@ -111,7 +133,7 @@ impl Brain {
         let Some((task, worker_node)) = found else {
             // The node's own: every task on it is concerned.
             if seen.worker == 0 && role == Role::Root {
-                self.node_at_fault(now, node, status, &seen.text);
+                self.node_at_fault(now, node, status, seen);
             }
             return;
         };
@@ -128,14 +150,17 @@ impl Brain {
             return self.record(now, "warning", Some(task), Some(node), seen.worker, text);
         }
         let details = serde_json::json!({ "status": status, "last_lines": seen.last_lines });
-        self.detected(now, task, node, seen.worker, status, &seen.text, details);
+        let after_s = now.since_ms(seen.at_ms);
+        let noticed =
+            Noticed { task, node, worker: seen.worker, status, text: &seen.text, after_s };
+        self.detected(now, noticed, details);
         let incident = self.tasks[task].workers.get(&seen.worker).and_then(|w| w.incident);
         self.doom(task, seen.worker, status);
         self.fail(now, task, node, status, incident);
     }
 
     /// A fault of the node that no worker has told of.
-    fn node_at_fault(&mut self, now: Now, node: usize, status: Status, text: &str) {
+    fn node_at_fault(&mut self, now: Now, node: usize, status: Status, seen: &v1::Observation) {
         let tasks: Vec<usize> = (0..self.tasks.len())
             .filter(|&task| self.tasks[task].workers.values().any(|w| w.node == node))
             .collect();
@@ -147,7 +172,9 @@ impl Brain {
             return self.carry_out(now, commands);
         }
         for task in tasks {
-            self.detected(now, task, node, 0, status, text, serde_json::json!({}));
+            let after_s = now.since_ms(seen.at_ms);
+            let noticed = Noticed { task, node, worker: 0, status, text: &seen.text, after_s };
+            self.detected(now, noticed, serde_json::json!({}));
             self.fail(now, task, node, status, None);
         }
     }
@@ -176,27 +203,21 @@ impl Brain {
         }
     }
 
-    #[allow(clippy::too_many_arguments, reason = "an event has these parts")]
-    fn detected(
-        &mut self,
-        now: Now,
-        task: usize,
-        node: usize,
-        worker: u64,
-        status: Status,
-        text: &str,
-        mut details: serde_json::Value,
-    ) {
+    fn detected(&mut self, now: Now, noticed: Noticed<'_>, mut details: serde_json::Value) {
+        let Noticed { task, node, worker, status, text, after_s } = noticed;
+        let now_s = self.epoch_s(now);
+        self.tasks[task].account.failed(now_s, status, after_s);
         if let Some(details) = details.as_object_mut() {
             details.insert("severity".to_owned(), serde_json::json!(status.severity()));
             details.insert("method".to_owned(), serde_json::json!(status.method().to_string()));
+            details.insert("detected_after_s".to_owned(), serde_json::json!(after_s));
         }
         let text = format!("{status}: {text}");
         self.record_with(now, "failure", Some(task), Some(node), worker, text, details);
     }
 
     /// All workers of a node are gone with it.
-    pub(super) fn node_gone(&mut self, now: Now, node: usize) {
+    pub(super) fn node_gone(&mut self, now: Now, node: usize, after_s: f64) {
         for task in 0..self.tasks.len() {
             let here = self.tasks[task].workers.iter().filter(|(_, worker)| worker.node == node);
             let gone: Vec<u64> = here.map(|(&number, _)| number).collect();
@@ -210,6 +231,8 @@ impl Brain {
             }
             self.tasks[task].granted.remove(&node);
             self.tasks[task].progress.failures += 1;
+            let now_s = self.epoch_s(now);
+            self.tasks[task].account.failed(now_s, Status::LostConnection, after_s);
             self.outbox.tasks.insert(task);
             if was_member {
                 let why = format!("node {} is lost", self.nodes[node].name);
@@ -256,7 +279,7 @@ impl Brain {
                 ConnectionVerdict::Cascade { .. } | ConnectionVerdict::Finished => {}
             }
         }
-        let Some(LostConnection { worker, peer, .. }) = failed else { return };
+        let Some(LostConnection { worker, peer, at_s, .. }) = failed else { return };
         let Some(node) = self.tasks[task].workers.get(&worker).map(|worker| worker.node) else {
             return;
         };
@@ -264,7 +287,8 @@ impl Brain {
         let text = format!("the connection to worker {peer} is gone, and both live");
         let status = Status::ConnectionReset;
         let details = serde_json::json!({ "status": status });
-        self.detected(now, task, node, worker, status, &text, details);
+        let noticed = Noticed { task, node, worker, status, text: &text, after_s: now.s - at_s };
+        self.detected(now, noticed, details);
         self.fail(now, task, node, status, None);
     }
 
@@ -307,6 +331,10 @@ impl Brain {
         if let Some(worker) = task.workers.get_mut(&hung.worker) {
             worker.hung = Some(hung.process_state.chars().next().unwrap_or('S'));
             task.hung_since_s.get_or_insert(now.s);
+            let overdue_s = hung.since_s - hung.usual_s;
+            if overdue_s.is_finite() && overdue_s >= 0.0 {
+                task.still_since_s.get_or_insert(now.s - overdue_s);
+            }
         }
     }
 
@@ -319,6 +347,7 @@ impl Brain {
         }
         let culprits = task_.culprits();
         self.tasks[task].hung_since_s = None;
+        let still_since_s = self.tasks[task].still_since_s.take().unwrap_or(now.s);
         for number in culprits {
             let Some(worker) = self.tasks[task].workers.get_mut(&number) else { continue };
             let (node, incident) = (worker.node, worker.incident);
@@ -330,7 +359,9 @@ impl Brain {
             };
             let status = Status::TaskHang;
             let details = serde_json::json!({ "status": status });
-            self.detected(now, task, node, number, status, text, details);
+            let after_s = now.s - still_since_s;
+            let noticed = Noticed { task, node, worker: number, status, text, after_s };
+            self.detected(now, noticed, details);
             self.fail(now, task, node, status, incident);
         }
     }

@@ -46,7 +46,8 @@ impl Brain {
             return;
         }
         task_.form_at_s = None;
-        (task_.has_committed, task_.hung_since_s) = (false, None);
+        (task_.has_committed, task_.hung_since_s, task_.still_since_s) = (false, None, None);
+        task_.account.regrouped();
         task_.lost_connections.clear();
         for worker in task_.workers.values_mut() {
             (worker.waiting, worker.hung) = (None, None);

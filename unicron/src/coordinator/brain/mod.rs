@@ -10,6 +10,7 @@
 //! | what fails, and whose it is | `failure` |
 //! | what gets done | `progress` |
 //! | the core's commands, carried out | `decide` |
+//! | what time is spent on | [`accounts`] |
 //! | what people ask | `request` |
 //! | what is stored, and taking over | [`record`] |
 //!
@@ -19,6 +20,7 @@
 //! **Invariant:** what is pushed was stored before: a coordinator that takes over knows every group that
 //! any worker may be in.
 
+pub mod accounts;
 mod decide;
 mod failure;
 mod group;
@@ -49,6 +51,22 @@ pub struct Now {
     pub s: f64,
     /// Milliseconds of the Unix epoch, for people.
     pub wall_ms: i64,
+}
+
+impl Now {
+    /// The Unix epoch's seconds when `s` was 0.
+    fn zero_s(self) -> f64 {
+        self.wall_ms as f64 / 1e3 - self.s
+    }
+
+    /// Seconds since a time that another machine has told: its clock may be ahead, and by how much it is
+    /// behind nobody knows.
+    fn since_ms(self, wall_ms: i64) -> f64 {
+        match wall_ms {
+            0 => 0.0,
+            wall_ms => (self.wall_ms.saturating_sub(wall_ms) as f64 / 1e3).max(0.0),
+        }
+    }
 }
 
 /// What an operator may set.
@@ -94,6 +112,8 @@ pub struct Brain {
     outbox: Outbox,
     /// When progress was last stored, in seconds.
     stored_s: f64,
+    /// The Unix epoch's seconds when those of [`Now`] were 0: accounts outlive a leadership.
+    zero_s: f64,
 }
 
 /// What is to be done, in this order: store, record, send.
@@ -154,7 +174,17 @@ impl Brain {
         let core = Core::new(no_nodes(), settings.rule, settings.core, now.s).with_table();
         let next_number = term * NUMBERS_OF_A_TERM;
         let (nodes, tasks, outbox) = (Vec::new(), Vec::new(), Outbox::default());
-        Self { settings, core, term, next_number, nodes, tasks, outbox, stored_s: now.s }
+        Self {
+            settings,
+            core,
+            term,
+            next_number,
+            nodes,
+            tasks,
+            outbox,
+            stored_s: now.s,
+            zero_s: now.zero_s(),
+        }
     }
 
     /// What is to be done since this was last asked.
@@ -180,12 +210,14 @@ impl Brain {
         }
         let commands = self.core.step(now.s, crate::core::Event::Ticked);
         self.carry_out(now, commands);
+        self.keep_accounts(now);
     }
 
     /// A table of plans has been built.
     pub fn table_built(&mut self, now: Now, epoch: u64, table: Table) {
         let commands = self.core.step(now.s, crate::core::Event::TableBuilt { epoch, table });
         self.carry_out(now, commands);
+        self.keep_accounts(now);
     }
 
     /// The core as it is, to build a table from on another thread.

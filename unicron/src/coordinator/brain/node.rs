@@ -5,6 +5,8 @@
 //! coordinator hands their work on after it has ended, counted from when it received that heartbeat, which
 //! is later. The end of a connection proves nothing.
 
+use super::accounts::SlotTime;
+use super::failure::Gone;
 use super::{Brain, Now};
 use crate::core::Event;
 use crate::proto::v1;
@@ -32,6 +34,8 @@ pub struct Node {
     pub incarnation: String,
     /// When its lease ends, in seconds; `None` of a node that has none.
     pub lease_until_s: Option<f64>,
+    /// Seconds of its slots.
+    pub slot_time: SlotTime,
 }
 
 /// Whether a node may have workers.
@@ -76,6 +80,7 @@ impl Brain {
             Some(node) => node,
             None => self.add_node(now, hello)?,
         };
+        let now_s = self.epoch_s(now);
         let known = &self.nodes[node];
         let is_other = known.incarnation != hello.incarnation && !known.incarnation.is_empty();
         if known.session.is_some() && is_other {
@@ -84,10 +89,12 @@ impl Brain {
                 hello.node
             ));
         }
+        let last_heard_s = known.lease_until_s.map(|until_s| until_s - self.settings.lease_s);
         let was_lost = known.lease_until_s.is_none();
         let slots = hello.slots as usize;
         let node_ = &mut self.nodes[node];
         (node_.slots, node_.host, node_.gpus) = (slots, hello.host.clone(), hello.gpus.clone());
+        node_.slot_time.set(now_s, slots);
         (node_.session, node_.incarnation) = (Some(session), hello.incarnation.clone());
         node_.lease_until_s = Some(now.s + self.settings.lease_s);
         self.outbox.nodes.insert(node);
@@ -95,8 +102,9 @@ impl Brain {
         if was_lost {
             self.record(now, "node-joined", None, Some(node), 0, format!("{slots} workers"));
         }
-        self.reunite(now, node, &hello.workers);
+        self.reunite(now, node, &hello.workers, last_heard_s.unwrap_or(now.s));
         self.let_in(now, node);
+        self.keep_accounts(now);
         let lease_s = self.settings.lease_s;
         Ok((node, v1::Welcome { protocol: PROTOCOL, lease_s, term: self.term }))
     }
@@ -115,6 +123,7 @@ impl Brain {
             session: None,
             incarnation: String::new(),
             lease_until_s: None,
+            slot_time: SlotTime::default(),
         });
         Ok(node)
     }
@@ -131,8 +140,8 @@ impl Brain {
         }
     }
 
-    /// An agent says what still runs: what it doesn't name is gone.
-    fn reunite(&mut self, now: Now, node: usize, running: &[v1::RunningWorker]) {
+    /// An agent says what still runs: what it doesn't name is gone, since it was last heard of at most.
+    fn reunite(&mut self, now: Now, node: usize, running: &[v1::RunningWorker], last_heard_s: f64) {
         let gone: Vec<(usize, u64)> = self
             .tasks
             .iter()
@@ -161,7 +170,13 @@ impl Brain {
         }
         for (task, worker) in gone {
             let text = "its agent was started anew, and its workers ended with the old one";
-            self.worker_gone(now, task, worker, None, text, &[]);
+            let after_s = now.s - last_heard_s;
+            self.worker_gone(
+                now,
+                task,
+                worker,
+                Gone { exit: None, text, last_lines: &[], after_s },
+            );
         }
     }
 
@@ -193,8 +208,11 @@ impl Brain {
         for node in lost {
             (self.nodes[node].lease_until_s, self.nodes[node].session) = (None, None);
             self.outbox.nodes.insert(node);
-            self.record(now, "node-lost", None, Some(node), 0, "its lease has ended");
-            self.node_gone(now, node);
+            let after_s = self.settings.lease_s;
+            let details = serde_json::json!({ "detected_after_s": after_s });
+            let text = "its lease has ended";
+            self.record_with(now, "node-lost", None, Some(node), 0, text, details);
+            self.node_gone(now, node, after_s);
         }
     }
 

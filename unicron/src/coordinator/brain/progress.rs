@@ -2,6 +2,7 @@
 
 use super::task::End;
 use super::{Brain, Now};
+use crate::coordinator::account::Commit;
 use crate::core::Event;
 use crate::proto::v1;
 use crate::proto::v1::to_agent::Message;
@@ -34,6 +35,7 @@ impl Brain {
             Said::Done(done) => self.done(now, done),
             Said::Health(health) => self.health(now, node, &health),
         }
+        self.keep_accounts(now);
     }
 
     fn worker_started(&mut self, now: Now, node: usize, started: &v1::WorkerStarted) {
@@ -53,6 +55,7 @@ impl Brain {
     /// A group has voted for an iteration. Every member says so; the first counts.
     fn committed(&mut self, now: Now, committed: &v1::Committed) {
         let Some((task, _)) = self.find(committed.worker) else { return };
+        let now_s = self.epoch_s(now);
         let task_ = &mut self.tasks[task];
         let epoch = task_.epoch();
         let Some(worker) = task_.workers.get_mut(&committed.worker) else { return };
@@ -65,12 +68,22 @@ impl Brain {
         if committed.loss.is_some() && committed.iteration >= progress.iteration {
             progress.loss = committed.loss;
         }
-        let is_first = committed.iteration > progress.iteration;
+        let count = committed.iteration.saturating_sub(progress.iteration);
+        let is_first = count > 0;
         progress.iteration = progress.iteration.max(committed.iteration);
         if is_first {
             // Every member tells what the whole group has done again.
             progress.redone.micro_batches += committed.redone_micro_batches;
             progress.redone.stage_passes += committed.redone_stage_passes;
+            task_.account.committed(
+                now_s,
+                Commit {
+                    iteration: committed.iteration,
+                    count,
+                    epoch: committed.epoch,
+                    redone: committed.redone_stage_passes as f64 / task_.file.stage_passes(),
+                },
+            );
         }
         if committed.epoch != epoch {
             return;
@@ -199,7 +212,9 @@ impl Brain {
 
     /// The same, where the core knows already.
     pub(super) fn leave(&mut self, now: Now, task: usize, end: End, reason: &str) {
+        let now_s = self.epoch_s(now);
         let task_ = &mut self.tasks[task];
+        task_.account.end(now_s);
         (task_.end, task_.group) = (Some(end), None);
         reason.clone_into(&mut task_.reason);
         task_.granted.clear();

@@ -4,11 +4,13 @@
 //! adopts them: they keep their numbers and their group, and no lease ends before the new coordinator has
 //! led for the length of one.
 
+use super::accounts::SlotTime;
 use super::node::{Node, Standing};
 use super::task::{End, Progress, Task, Worker};
 use super::{Brain, NUMBERS_OF_A_TERM, Now, Outbox, Settings, no_nodes};
 use crate::cluster::Cluster;
 use crate::coordinator::TaskFile;
+use crate::coordinator::account::Account;
 use crate::core::{Core, Resumed};
 use crate::worker::protocol::{Checkpoint, Group};
 use crate::{Error, Result};
@@ -31,6 +33,7 @@ struct NodeRecord {
     reason: String,
     /// Whether it had a lease.
     is_attended: bool,
+    slot_time: SlotTime,
 }
 
 /// A task as it is stored.
@@ -44,6 +47,7 @@ struct TaskRecord {
     group: Option<Group>,
     checkpoint: Option<Checkpoint>,
     progress: Progress,
+    account: Account,
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -60,7 +64,8 @@ impl Brain {
     /// A node's key and what is stored of it.
     #[must_use]
     pub fn node_record(&self, node: usize) -> (String, Vec<u8>) {
-        let Node { name, slots, host, standing, reason, lease_until_s, .. } = &self.nodes[node];
+        let Node { name, slots, host, standing, reason, lease_until_s, slot_time, .. } =
+            &self.nodes[node];
         let record = NodeRecord {
             name: name.clone(),
             slots: *slots,
@@ -68,6 +73,7 @@ impl Brain {
             standing: *standing,
             reason: reason.clone(),
             is_attended: lease_until_s.is_some(),
+            slot_time: *slot_time,
         };
         (format!("{NODES}{node:06}"), to_json(&record))
     }
@@ -93,6 +99,7 @@ impl Brain {
             group: task_.group.clone(),
             checkpoint: task_.checkpoint.clone(),
             progress: task_.progress.clone(),
+            account: task_.account.clone(),
         };
         (format!("{TASKS}{task:06}"), to_json(&record))
     }
@@ -145,6 +152,7 @@ impl Brain {
             tasks,
             outbox: Outbox::default(),
             stored_s: now.s,
+            zero_s: now.zero_s(),
         };
         let count = brain.nodes.iter().filter(|node| node.lease_until_s.is_some()).count();
         let text = format!("leads in term {term}, with {count} nodes");
@@ -165,6 +173,7 @@ impl NodeRecord {
             session: None,
             incarnation: String::new(),
             lease_until_s: self.is_attended.then_some(lease_until_s),
+            slot_time: self.slot_time,
         }
     }
 }
@@ -187,6 +196,7 @@ impl TaskRecord {
             group: self.group,
             checkpoint: self.checkpoint,
             progress: self.progress,
+            account: self.account,
             ..Task::new(file, self.toml)
         })
     }

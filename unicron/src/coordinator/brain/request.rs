@@ -3,7 +3,9 @@
 use super::node::Standing;
 use super::task::{End, Task};
 use super::{Brain, Now};
+use crate::bins::Bins;
 use crate::coordinator::TaskFile;
+use crate::coordinator::account::Account;
 use crate::core::Event;
 use crate::proto::v1;
 
@@ -26,11 +28,14 @@ impl Brain {
         }
         let task = file.to_task().map_err(|error| error.to_string())?;
         let index = self.tasks.len();
-        self.tasks.push(Task { reason: "waits for workers".to_owned(), ..Task::new(file, toml) });
+        let account = Account::new(self.epoch_s(now));
+        let reason = "waits for workers".to_owned();
+        self.tasks.push(Task { reason, account, ..Task::new(file, toml) });
         self.outbox.tasks.insert(index);
         self.record(now, "task-submitted", Some(index), None, 0, "");
         let commands = self.core.step(now.s, Event::TaskSubmitted { task: Box::new(task) });
         self.carry_out(now, commands);
+        self.keep_accounts(now);
         Ok(())
     }
 
@@ -44,6 +49,7 @@ impl Brain {
             return Err(format!("no task {name:?} runs; `unicron tasks` lists them"));
         };
         self.end(now, task, End::Stopped, "somebody has stopped it");
+        self.keep_accounts(now);
         Ok(())
     }
 
@@ -59,6 +65,7 @@ impl Brain {
         self.record(now, "node-drained", None, Some(node), 0, "");
         let commands = self.core.step(now.s, Event::DrainAsked { node });
         self.carry_out(now, commands);
+        self.keep_accounts(now);
         Ok(())
     }
 
@@ -69,6 +76,7 @@ impl Brain {
     pub fn undrain(&mut self, now: Now, name: &str) -> Result<(), String> {
         let node = self.node_named(name)?;
         self.readmit(now, node, "somebody lets it in");
+        self.keep_accounts(now);
         Ok(())
     }
 
@@ -96,12 +104,14 @@ impl Brain {
 
     /// All tasks, as people see them.
     #[must_use]
-    pub fn tasks_reply(&self) -> v1::TasksReply {
-        v1::TasksReply { tasks: self.tasks.iter().map(|task| self.task_reply(task)).collect() }
+    pub fn tasks_reply(&self, now: Now) -> v1::TasksReply {
+        let tasks = self.tasks.iter().map(|task| self.task_reply(now, task));
+        v1::TasksReply { tasks: tasks.collect() }
     }
 
-    fn task_reply(&self, task: &Task) -> v1::Task {
+    fn task_reply(&self, now: Now, task: &Task) -> v1::Task {
         let progress = &task.progress;
+        let account = self.account(now, task);
         let workers = task.workers.iter().enumerate().map(|(index, (&number, worker))| {
             let state = match (&worker.address, worker.is_leaving) {
                 (_, true) => "leaving",
@@ -138,6 +148,10 @@ impl Brain {
             loss: progress.loss,
             failures: progress.failures,
             committed_twice: progress.committed_twice,
+            worker_seconds: Some(to_wire(account.bins)),
+            uncommitted_worker_seconds: account.uncommitted_worker_s(),
+            accumulated_waf: task.file.weight * account.flops,
+            effective_time_ratio: self.effective_time_ratio(now, &account),
         }
     }
 
@@ -159,4 +173,9 @@ impl Brain {
         });
         v1::NodesReply { nodes: nodes.collect() }
     }
+}
+
+fn to_wire(bins: Bins) -> v1::Bins {
+    let Bins { useful, detecting, in_transition, redone, idle } = bins;
+    v1::Bins { useful, detecting, in_transition, redone, idle }
 }

@@ -1,6 +1,7 @@
 //! A task while it runs: its workers, their group, how far it is.
 
 use crate::coordinator::TaskFile;
+use crate::coordinator::account::Account;
 use crate::detect::{Exit, Observation};
 use crate::worker::protocol::{Checkpoint, Group, Redone};
 use serde::{Deserialize, Serialize};
@@ -29,6 +30,8 @@ pub struct Task {
     pub checkpoint: Option<Checkpoint>,
     /// How far it is, and what that took.
     pub progress: Progress,
+    /// What it has got for its workers' time.
+    pub account: Account,
     /// Signs of trouble since it last made progress.
     pub observations: Vec<Observation>,
     /// Workers that are gone since then, and how they ended.
@@ -37,6 +40,8 @@ pub struct Task {
     pub lost_connections: Vec<LostConnection>,
     /// When the first worker was said to hang, in seconds.
     pub hung_since_s: Option<f64>,
+    /// Since when it stands still, in seconds: since its step should have been over.
+    pub still_since_s: Option<f64>,
     /// When a first group is formed of whoever is ready, in seconds.
     pub form_at_s: Option<f64>,
     /// An incident that is tried to be cured by a new group of the same workers.
@@ -161,10 +166,12 @@ impl Task {
             has_committed: false,
             checkpoint: None,
             progress: Progress::default(),
+            account: Account::default(),
             observations: Vec::new(),
             departed: BTreeMap::new(),
             lost_connections: Vec::new(),
             hung_since_s: None,
+            still_since_s: None,
             form_at_s: None,
             reattempt: None,
         }

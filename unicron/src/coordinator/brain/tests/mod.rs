@@ -1,5 +1,7 @@
 //! The brain as a whole: agents and people made up, no process anywhere.
 
+mod accounts;
+
 use super::*;
 use crate::coordinator::TaskFile;
 use crate::proto::v1::from_agent::Message as Said;
