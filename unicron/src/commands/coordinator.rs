@@ -24,7 +24,8 @@ Examples:
   unicron coordinator --listen 10.0.0.1:7100 --data /srv/unicron --etcd http://10.0.0.9:2379 --insecure
 
 An address other than this machine's own asks for certificates, or for --insecure: whoever reaches a
-coordinator may run programs on every node.")]
+coordinator may run programs on every node. Metrics are told in clear to whoever asks, so that another
+address for them asks for --insecure in any case.")]
 pub struct Coordinator {
     /// Where to listen; port 0 takes a free one, which stderr names
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:7100")]
@@ -44,6 +45,9 @@ pub struct Coordinator {
     /// By which rule plans are valued: ours, the paper's, or ours without one of its parts
     #[arg(long, value_name = "RULE", default_value = "ours", value_parser = Rule::NAMES)]
     rule: String,
+    /// Tell Prometheus at http://ADDR/metrics; port 0 takes a free one, which stderr names
+    #[arg(long, value_name = "ADDR")]
+    metrics: Option<SocketAddr>,
     /// Listen to others than this machine without certificates
     #[arg(long)]
     insecure: bool,
@@ -60,7 +64,9 @@ impl Coordinator {
             let listener = TcpListener::bind(self.listen).await;
             let listener = listener.bad_input(format!("--listen {}", self.listen))?;
             let address = listener.local_addr()?;
-            let setup = self.setup(address)?;
+            let metrics = self.metrics_listener().await?;
+            let metrics_address = metrics.as_ref().map(TcpListener::local_addr).transpose()?;
+            let setup = self.setup(address, metrics)?;
             let store = self.store().await?;
             let (stop, stopped) = watch::channel(false);
             tokio::spawn(async move {
@@ -68,6 +74,9 @@ impl Coordinator {
                 stop.send_replace(true);
             });
             let (notices, printing) = notices::print_all("coordinator");
+            if let Some(address) = metrics_address {
+                notices.send(format!("metrics at http://{address}/metrics"))?;
+            }
             notices.send(format!("listens on {address}"))?;
             serve(setup, listener, store, stopped, notices).await?;
             printing.await?;
@@ -78,6 +87,13 @@ impl Coordinator {
     fn check(&self) -> anyhow::Result<()> {
         if !(0.5..=3600.0).contains(&self.lease) {
             let problem = format!("--lease {}: not 0.5 to 3600 seconds", self.lease);
+            return Err(BadInput(problem).into());
+        }
+        if let Some(metrics) = self.metrics.filter(|it| !it.ip().is_loopback() && !self.insecure) {
+            let problem = format!(
+                "--metrics {metrics}: others can read it, in clear; give an address of this machine, as \
+                 127.0.0.1:9464, or --insecure"
+            );
             return Err(BadInput(problem).into());
         }
         let is_protected = self.security.tls_ca.is_some() && self.security.tls_cert.is_some();
@@ -91,7 +107,13 @@ impl Coordinator {
         .into())
     }
 
-    fn setup(&self, address: SocketAddr) -> anyhow::Result<Setup> {
+    async fn metrics_listener(&self) -> anyhow::Result<Option<TcpListener>> {
+        let Some(address) = self.metrics else { return Ok(None) };
+        let listener = TcpListener::bind(address).await;
+        Ok(Some(listener.bad_input(format!("--metrics {address}"))?))
+    }
+
+    fn setup(&self, address: SocketAddr, metrics: Option<TcpListener>) -> anyhow::Result<Setup> {
         let data = std::path::absolute(&self.data)?;
         let rule = Rule::named(&self.rule).expect("the argument's parser knows the names");
         let brain = Settings {
@@ -106,6 +128,7 @@ impl Coordinator {
             ttl: Duration::from_secs_f64(self.lease),
             tls: self.security.tls_files().map(|files| files.read()).transpose()?,
             token: self.security.token()?,
+            metrics,
         })
     }
 

@@ -2,6 +2,8 @@
 //! out is stored first, then sent.
 
 use super::brain::{Brain, Now, Outbox, Settings, record};
+use super::metrics::Figures;
+use super::metrics::figures::DriverFigures;
 use super::session::Session;
 use super::task_file::TaskFile;
 use crate::plan::table::Table;
@@ -55,6 +57,8 @@ pub enum Ask {
     Tasks(oneshot::Sender<v1::TasksReply>),
     /// List nodes.
     Nodes(oneshot::Sender<v1::NodesReply>),
+    /// The figures for Prometheus.
+    Figures(oneshot::Sender<Figures>),
     /// The last lines of a task's workers.
     Logs(String, u32, oneshot::Sender<Result<v1::LogsReply, String>>),
     /// A table of plans is ready.
@@ -82,6 +86,7 @@ pub struct Lead {
     /// Told once what they wait for is stored.
     replies: Vec<Box<dyn FnOnce() + Send>>,
     logs: BTreeMap<u64, PendingLogs>,
+    figures: DriverFigures,
     next_request: u64,
     /// A table that is being built, and the epoch of one that is wanted after it.
     building: Option<u64>,
@@ -121,6 +126,7 @@ impl Lead {
             events,
             replies: Vec::new(),
             logs: BTreeMap::new(),
+            figures: DriverFigures::default(),
             next_request: 0,
             building: None,
             wanted_table: None,
@@ -151,21 +157,31 @@ impl Lead {
                     return Err(Error::LeadershipOver { term, reason });
                 }
                 Some(ask) = asked.recv() => {
-                    self.take_in(ask);
+                    self.timed(|lead| lead.take_in(ask));
                     for _ in 1..MOST_AT_ONCE {
                         match asked.try_recv() {
-                            Ok(ask) => self.take_in(ask),
+                            Ok(ask) => self.timed(|lead| lead.take_in(ask)),
                             Err(_) => break,
                         }
                     }
                 }
                 _ = tick.tick() => {
                     let now = self.now();
-                    self.brain.tick(now);
+                    self.timed(|lead| lead.brain.tick(now));
                     self.end_waiting_for_logs();
                 }
             }
             self.settle().await?;
+        }
+    }
+
+    /// Does something, and notes how long that took if it led to a plan.
+    fn timed(&mut self, what: impl FnOnce(&mut Self)) {
+        let plans = |lead: &Self| lead.brain.plans().values().sum::<u64>();
+        let (before, clock) = (plans(self), Instant::now());
+        what(self);
+        if plans(self) > before {
+            self.figures.replanning.note(clock.elapsed().as_secs_f64());
         }
     }
 
@@ -208,6 +224,10 @@ impl Lead {
             Ask::Tasks(reply) => {
                 let tasks = self.brain.tasks_reply(now);
                 self.reply_once_stored(reply, tasks);
+            }
+            Ask::Figures(reply) => {
+                let figures = Figures::of(&self.brain, now, self.figures);
+                self.reply_once_stored(reply, figures);
             }
             Ask::Nodes(reply) => {
                 let nodes = self.brain.nodes_reply(now);
@@ -279,7 +299,9 @@ impl Lead {
         }
         for node in outbox.pushes {
             if let Some(session) = self.sessions.get(&node) {
-                session.push(self.brain.node_state(node));
+                let has_replaced = session.push(self.brain.node_state(node));
+                self.figures.pushes += 1;
+                self.figures.coalesced += u64::from(has_replaced);
             }
         }
         for (node, message) in outbox.sends {

@@ -8,6 +8,7 @@
 //! | driving the brain: store, then send | [`lead`] |
 //! | the way to one agent | [`session`] |
 //! | the gRPC service | [`service`] |
+//! | what Prometheus is told | [`metrics`] |
 //! | the log of events, as it is told | `events` |
 //! | the process: listens, campaigns, leads | [`server`] |
 
@@ -15,6 +16,7 @@ pub mod account;
 pub mod brain;
 mod events;
 pub mod lead;
+pub mod metrics;
 pub mod server;
 pub mod service;
 pub mod session;

@@ -2,6 +2,7 @@
 
 use super::brain::Settings;
 use super::lead::Lead;
+use super::metrics;
 use super::service::Service;
 use crate::proto::v1::coordinator_server::CoordinatorServer;
 use crate::rpc::{AUTHORIZATION, MOST_MESSAGE_BYTES, Tls};
@@ -12,6 +13,7 @@ use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::sync::mpsc::UnboundedSender;
 use tokio::sync::{mpsc, watch};
+use tokio::task::JoinSet;
 use tokio_stream::wrappers::TcpListenerStream;
 use tonic::transport::Server;
 use tonic::{Request, Status};
@@ -29,6 +31,8 @@ pub struct Setup {
     pub tls: Option<Tls>,
     /// What a client must know.
     pub token: Option<String>,
+    /// Where Prometheus asks for metrics.
+    pub metrics: Option<TcpListener>,
 }
 
 /// Things that wait for the brain.
@@ -42,7 +46,7 @@ const PAUSE: Duration = Duration::from_millis(500);
 /// # Errors
 /// If the certificates don't serve, or what is stored can't be understood.
 pub async fn serve(
-    setup: Setup,
+    mut setup: Setup,
     listener: TcpListener,
     store: Arc<dyn Store>,
     shutdown: watch::Receiver<bool>,
@@ -53,6 +57,11 @@ pub async fn serve(
     let (events, last_event) = watch::channel(0);
     let events = Arc::new(events);
     let service = Service::new(asks.clone(), is_leading, store.clone(), last_event);
+    let mut helpers = JoinSet::new();
+    if let Some(listener) = setup.metrics.take() {
+        // Ends with this function.
+        helpers.spawn(metrics::listener::listen(listener, service.clone()));
+    }
     let serving = tokio::spawn(listen(&setup, listener, service, shutdown.clone())?);
     let mut stop = shutdown;
     while !*stop.borrow() && !serving.is_finished() {

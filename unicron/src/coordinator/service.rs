@@ -2,6 +2,7 @@
 //! who does.
 
 use super::lead::Ask;
+use super::metrics::Figures;
 use super::session::Session;
 use crate::proto::v1::coordinator_server::Coordinator;
 use crate::proto::v1::{self, FromAgent, ToAgent, from_agent, to_agent};
@@ -67,6 +68,14 @@ impl Service {
         let gone = |()| Status::unavailable("the coordinator ends");
         self.asks.send(ask(reply)).await.map_err(|_| gone(()))?;
         answer.await.map_err(|_| gone(()))
+    }
+
+    /// The figures for Prometheus.
+    ///
+    /// # Errors
+    /// If this coordinator doesn't lead.
+    pub async fn figures(&self) -> Result<Figures, Status> {
+        self.ask(Ask::Figures).await
     }
 
     async fn ask_for<T>(

@@ -2,6 +2,8 @@
 //! skips what is old and ends in the right state, and needs no memory here however long it sleeps.
 
 use crate::proto::v1::{NodeState, ToAgent, to_agent};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use tokio::sync::{mpsc, watch};
 use tonic::Status;
 
@@ -16,6 +18,8 @@ pub struct Session {
     pub id: u64,
     messages: mpsc::Sender<to_agent::Message>,
     state: watch::Sender<Option<NodeState>>,
+    /// The version of the last state that was forwarded.
+    forwarded: Arc<AtomicU64>,
 }
 
 /// What is to be forwarded to the connection.
@@ -23,6 +27,7 @@ pub struct Session {
 pub struct Outgoing {
     messages: mpsc::Receiver<to_agent::Message>,
     state: watch::Receiver<Option<NodeState>>,
+    forwarded: Arc<AtomicU64>,
 }
 
 impl Session {
@@ -31,7 +36,10 @@ impl Session {
     pub fn new(id: u64) -> (Self, Outgoing) {
         let (messages, received) = mpsc::channel(MOST_WAITING);
         let (state, watched) = watch::channel(None);
-        (Self { id, messages, state }, Outgoing { messages: received, state: watched })
+        let forwarded = Arc::new(AtomicU64::new(0));
+        let outgoing =
+            Outgoing { messages: received, state: watched, forwarded: Arc::clone(&forwarded) };
+        (Self { id, messages, state, forwarded }, outgoing)
     }
 
     /// A message, unless too many wait.
@@ -40,9 +48,16 @@ impl Session {
         let _ = self.messages.try_send(message);
     }
 
-    /// The newest state.
-    pub fn push(&self, state: NodeState) {
-        self.state.send_replace(Some(state));
+    /// The newest state; whether it replaced one that wasn't sent.
+    pub fn push(&self, state: NodeState) -> bool {
+        let mut has_replaced = false;
+        // Nobody forwards a state while this holds it.
+        self.state.send_modify(|newest| {
+            let forwarded = self.forwarded.load(Ordering::Relaxed);
+            has_replaced = newest.as_ref().is_some_and(|state| state.version > forwarded);
+            *newest = Some(state);
+        });
+        has_replaced
     }
 }
 
@@ -60,10 +75,10 @@ impl Outgoing {
                     if changed.is_err() {
                         return;
                     }
-                    match self.state.borrow_and_update().clone() {
-                        Some(state) => to_agent::Message::State(state),
-                        None => continue,
-                    }
+                    let newest = self.state.borrow_and_update();
+                    let Some(state) = &*newest else { continue };
+                    self.forwarded.store(state.version, Ordering::Relaxed);
+                    to_agent::Message::State(state.clone())
                 }
             };
             let message = ToAgent { message: Some(message) };
@@ -81,9 +96,8 @@ mod tests {
     #[tokio::test]
     async fn a_slow_reader_gets_the_newest_state_only() {
         let (session, outgoing) = Session::new(1);
-        for version in 1..=1000 {
-            session.push(NodeState { version, ..NodeState::default() });
-        }
+        let push = |version| session.push(NodeState { version, ..NodeState::default() });
+        assert_eq!((1..=1000).filter(|&version| push(version)).count(), 999);
         let (connection, mut received) = mpsc::channel(1);
         let forwarding = tokio::spawn(outgoing.forward(connection));
         let Some(Ok(ToAgent { message: Some(to_agent::Message::State(state)) })) =

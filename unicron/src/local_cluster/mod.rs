@@ -47,6 +47,8 @@ pub struct LocalCluster {
     coordinators: BTreeMap<String, Child>,
     /// Of the coordinator that is started again where it was.
     first_address: String,
+    /// Where that one tells its metrics: host:port.
+    metrics_address: String,
     agents: BTreeMap<String, Child>,
     endpoints: Endpoints,
     network: Option<Network>,
@@ -69,10 +71,19 @@ impl LocalCluster {
         let listen = any_port(network.as_ref());
         let (coordinator, address) = start_coordinator(&options, &listen).await?;
         coordinator.says("leads in term ", START_PATIENCE).await?;
+        let metrics_address = metrics_address(&coordinator).await?;
         let endpoints = Endpoints::new(&address, None, None)?;
         let coordinators = BTreeMap::from([(address.clone(), coordinator)]);
         let agents = BTreeMap::new();
-        Ok(Self { options, coordinators, first_address: address, agents, endpoints, network })
+        Ok(Self {
+            options,
+            coordinators,
+            first_address: address,
+            metrics_address,
+            agents,
+            endpoints,
+            network,
+        })
     }
 
     /// Starts another coordinator on the same etcd. Agents that are started afterwards know of it.
@@ -92,6 +103,12 @@ impl LocalCluster {
     pub fn addresses(&self) -> String {
         let addresses: Vec<&str> = self.coordinators.keys().map(String::as_str).collect();
         addresses.join(",")
+    }
+
+    /// Where the coordinator that was started first tells its metrics, in HTTP: `host:port`.
+    #[must_use]
+    pub fn metrics_address(&self) -> &str {
+        &self.metrics_address
     }
 
     /// The folder of the cluster.
@@ -149,6 +166,7 @@ impl LocalCluster {
     pub async fn restart_coordinator(&mut self) -> Result<()> {
         let (coordinator, address) = start_coordinator(&self.options, &self.first_address).await?;
         coordinator.says("leads in term ", START_PATIENCE).await?;
+        self.metrics_address = metrics_address(&coordinator).await?;
         self.coordinators.insert(address, coordinator);
         Ok(())
     }
@@ -299,10 +317,16 @@ async fn start_coordinator(options: &Options, listen: &str) -> Result<(Child, St
         // Others than the nodes have no way there.
         arguments.push("--insecure");
     }
+    arguments.extend(["--metrics", "127.0.0.1:0"]);
     if let Some(etcd) = &options.etcd {
         arguments.extend(["--etcd", etcd]);
     }
     let coordinator = Child::start(options, "coordinator", &[], &arguments)?;
     let address = coordinator.says("listens on ", START_PATIENCE).await?;
     Ok((coordinator, address))
+}
+
+async fn metrics_address(coordinator: &Child) -> Result<String> {
+    let url = coordinator.says("metrics at http://", START_PATIENCE).await?;
+    Ok(url.trim_end_matches("/metrics").to_owned())
 }

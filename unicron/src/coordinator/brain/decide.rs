@@ -84,6 +84,7 @@ impl Brain {
     }
 
     fn reconfigure(&mut self, now: Now, plan: &Reconfiguration) {
+        *self.plans.entry(plan.source).or_default() += 1;
         let names: Vec<String> = plan
             .changes
             .iter()

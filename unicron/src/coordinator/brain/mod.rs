@@ -34,7 +34,7 @@ pub mod task;
 mod tests;
 
 use crate::cluster::{Cluster, Hardware};
-use crate::core::{Config, Core};
+use crate::core::{Config, Core, PlanSource};
 use crate::plan::Rule;
 use crate::plan::table::Table;
 use crate::proto::v1;
@@ -114,6 +114,8 @@ pub struct Brain {
     stored_s: f64,
     /// The Unix epoch's seconds when those of [`Now`] were 0: accounts outlive a leadership.
     zero_s: f64,
+    /// Plans by where they came from.
+    plans: BTreeMap<PlanSource, u64>,
 }
 
 /// What is to be done, in this order: store, record, send.
@@ -184,6 +186,7 @@ impl Brain {
             outbox,
             stored_s: now.s,
             zero_s: now.zero_s(),
+            plans: BTreeMap::new(),
         }
     }
 
@@ -236,6 +239,18 @@ impl Brain {
     #[must_use]
     pub fn nodes(&self) -> &[Node] {
         &self.nodes
+    }
+
+    /// The number of this leadership.
+    #[must_use]
+    pub fn term(&self) -> u64 {
+        self.term
+    }
+
+    /// How many plans of this leadership came from where.
+    #[must_use]
+    pub fn plans(&self) -> &BTreeMap<PlanSource, u64> {
+        &self.plans
     }
 
     fn record(

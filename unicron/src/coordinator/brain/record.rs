@@ -153,6 +153,7 @@ impl Brain {
             outbox: Outbox::default(),
             stored_s: now.s,
             zero_s: now.zero_s(),
+            plans: BTreeMap::new(),
         };
         let count = brain.nodes.iter().filter(|node| node.lease_until_s.is_some()).count();
         let text = format!("leads in term {term}, with {count} nodes");

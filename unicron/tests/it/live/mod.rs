@@ -2,6 +2,7 @@
 //! bit for bit, and nothing is left running.
 
 mod failover;
+mod metrics;
 mod processes;
 mod security;
 

@@ -1,0 +1,262 @@
+//! The figures as Prometheus reads them. What only grows is a counter: time that may yet go to another bin
+//! isn't in one.
+
+use super::figures::{Figures, TaskFigures};
+use crate::bins::Bins;
+use crate::coordinator::account::durations::Durations;
+use crate::core::PlanSource;
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::{DescriptorEncoder, MetricEncoder, NoLabelSet, prometheus_text};
+use prometheus_client::metrics::MetricType;
+use prometheus_client::registry::Registry;
+use std::fmt;
+
+pub use prometheus_client::encoding::prometheus_text::CONTENT_TYPE;
+
+/// The text; of a coordinator that doesn't lead only that it doesn't.
+///
+/// # Errors
+/// None: writing to memory succeeds.
+pub fn text(figures: Option<Figures>) -> Result<String, fmt::Error> {
+    let mut registry = Registry::with_prefix("unicron");
+    registry.register_collector(Box::new(Told(figures)));
+    let mut text = String::new();
+    prometheus_text::encode(&mut text, &registry)?;
+    Ok(text)
+}
+
+#[derive(Debug)]
+struct Told(Option<Figures>);
+
+/// One label, its value.
+type Label<'a> = [(&'static str, &'a str); 1];
+
+impl Collector for Told {
+    fn encode(&self, encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        let mut page = Page(encoder);
+        let leads = u64::from(self.0.is_some());
+        page.gauge("leads", "Whether this coordinator leads", leads as f64)?;
+        match &self.0 {
+            Some(figures) => {
+                page.cluster(figures)?;
+                page.failures(figures)?;
+                page.tasks(figures)
+            }
+            None => Ok(()),
+        }
+    }
+}
+
+struct Page<'a>(DescriptorEncoder<'a>);
+
+impl Page<'_> {
+    fn cluster(&mut self, figures: &Figures) -> fmt::Result {
+        self.gauge("term", "The number of this leadership", figures.term as f64)?;
+        self.gauge("slots", "Slots of all nodes, away or not", figures.slots as f64)?;
+        self.gauges("nodes", "Nodes by state", "state", &figures.nodes)?;
+        self.gauges("tasks", "Tasks by state", "state", &figures.task_states)?;
+        let help = "Seconds of all slots by what they were spent on";
+        let mut family = self.family("worker_seconds", help, MetricType::Counter)?;
+        bins(&mut family, &[], &figures.bins)?;
+        let help = "Seconds of slots in training that isn't committed: in no bin yet";
+        self.gauge("uncommitted_worker_seconds", help, figures.uncommitted_s)?;
+        let mut family =
+            self.family("plans", "Plans by where they came from", MetricType::Counter)?;
+        for source in SOURCES {
+            let count = figures.plans.get(&source).copied().unwrap_or_default();
+            let label: Label<'_> = [("source", name_of(source))];
+            family.encode_family(&label)?.encode_counter::<NoLabelSet, _, u64>(&count, None)?;
+        }
+        let driver = &figures.driver;
+        let help = "Seconds that the coordinator took for an event that led to a plan";
+        let mut histogram = self.family("replanning_seconds", help, MetricType::Histogram)?;
+        encode(&mut histogram, &driver.replanning)?;
+        self.counter("pushes", "States pushed to agents", driver.pushes)?;
+        let help = "Pushed states that a newer one replaced before they were sent";
+        self.counter("pushes_coalesced", help, driver.coalesced)
+    }
+
+    fn failures(&mut self, figures: &Figures) -> fmt::Result {
+        let sorts = || {
+            let tasks = figures.tasks.iter();
+            tasks.flat_map(|(name, task)| {
+                task.account.failures.sorts().iter().map(move |sort| {
+                    let severity = sort.severity.map_or("none".to_owned(), |s| s.to_string());
+                    let labels = [
+                        ("task", name.clone()),
+                        ("method", sort.method.to_string().replace(' ', "-")),
+                        ("severity", severity.to_lowercase()),
+                    ];
+                    (labels, sort.detection)
+                })
+            })
+        };
+        let help = "Failures by task, by what noticed them, and by severity";
+        let mut family = self.family("failures", help, MetricType::Counter)?;
+        for (labels, detection) in sorts() {
+            let count = detection.count();
+            family.encode_family(&labels)?.encode_counter::<NoLabelSet, _, u64>(&count, None)?;
+        }
+        let help = "Seconds from a failure to its notice";
+        let mut family = self.family("detection_seconds", help, MetricType::Histogram)?;
+        for (labels, detection) in sorts() {
+            encode(&mut family.encode_family(&labels)?, &detection)?;
+        }
+        let help = "Seconds from a failure's notice to the first iteration after it";
+        let mut family = self.family("recovery_seconds", help, MetricType::Histogram)?;
+        for (name, task) in &figures.tasks {
+            let label: Label<'_> = [("task", name)];
+            encode(&mut family.encode_family(&label)?, &task.account.recovery)?;
+        }
+        Ok(())
+    }
+
+    fn tasks(&mut self, figures: &Figures) -> fmt::Result {
+        let help = "Seconds of a task's workers by what they were spent on";
+        let mut family = self.family("task_worker_seconds", help, MetricType::Counter)?;
+        for (name, task) in &figures.tasks {
+            bins(&mut family, &[("task", name)], &task.account.bins)?;
+        }
+        let help = "Seconds of a task's workers in training that isn't committed: in no bin yet";
+        let name = "task_uncommitted_worker_seconds";
+        self.by_task(name, help, figures, |task| task.account.uncommitted_worker_s())?;
+        let help = "Iterations that are committed";
+        self.by_task("task_iteration", help, figures, |task| task.iteration as f64)?;
+        let help = "The epoch of the task's group, 0 without one";
+        self.by_task("task_epoch", help, figures, |task| task.epoch as f64)?;
+        let help =
+            "The part of the time since its submission in which a task trained and that counts";
+        let name = "task_effective_time_ratio";
+        self.by_task(name, help, figures, |task| task.effective_time_ratio)?;
+        let help = "Weighted FLOPs of the training that counts, by the throughput of the plan";
+        let mut family = self.family("task_accumulated_waf", help, MetricType::Counter)?;
+        for (name, task) in &figures.tasks {
+            let label: Label<'_> = [("task", name)];
+            let waf = task.weight * task.account.flops;
+            family.encode_family(&label)?.encode_counter::<NoLabelSet, _, u64>(&waf, None)?;
+        }
+        Ok(())
+    }
+
+    /// A gauge for every task.
+    fn by_task(
+        &mut self,
+        name: &str,
+        help: &str,
+        figures: &Figures,
+        value: impl Fn(&TaskFigures) -> f64,
+    ) -> fmt::Result {
+        let mut family = self.family(name, help, MetricType::Gauge)?;
+        for (name, task) in &figures.tasks {
+            let label: Label<'_> = [("task", name)];
+            family.encode_family(&label)?.encode_gauge(&value(task))?;
+        }
+        Ok(())
+    }
+
+    fn family<'s>(
+        &'s mut self,
+        name: &'s str,
+        help: &str,
+        sort: MetricType,
+    ) -> Result<MetricEncoder<'s>, fmt::Error> {
+        self.0.encode_descriptor(name, help, None, sort)
+    }
+
+    fn gauge(&mut self, name: &str, help: &str, value: f64) -> fmt::Result {
+        self.family(name, help, MetricType::Gauge)?.encode_gauge(&value)
+    }
+
+    fn counter(&mut self, name: &str, help: &str, value: u64) -> fmt::Result {
+        let mut encoder = self.family(name, help, MetricType::Counter)?;
+        encoder.encode_counter::<NoLabelSet, _, u64>(&value, None)
+    }
+
+    fn gauges<'s>(
+        &mut self,
+        name: &str,
+        help: &str,
+        label: &'static str,
+        values: impl IntoIterator<Item = (&'s &'static str, &'s u64)>,
+    ) -> fmt::Result {
+        let mut family = self.family(name, help, MetricType::Gauge)?;
+        for (&value, &count) in values {
+            let label: Label<'_> = [(label, value)];
+            family.encode_family(&label)?.encode_gauge(&count)?;
+        }
+        Ok(())
+    }
+}
+
+fn bins(
+    family: &mut MetricEncoder<'_>,
+    labels: &[(&'static str, &str)],
+    bins: &Bins,
+) -> fmt::Result {
+    for (bin, seconds) in bins.named() {
+        let labels = [labels, &[("bin", bin)]].concat();
+        family.encode_family(&labels)?.encode_counter::<NoLabelSet, _, u64>(&seconds, None)?;
+    }
+    Ok(())
+}
+
+fn encode(histogram: &mut MetricEncoder<'_>, durations: &Durations) -> fmt::Result {
+    let classes: Vec<(f64, u64)> = durations.classes().collect();
+    let (total_s, count) = (durations.total_s(), durations.count());
+    histogram.encode_histogram::<NoLabelSet>(total_s, count, &classes, None)
+}
+
+const SOURCES: [PlanSource; 4] = [
+    PlanSource::Table,
+    PlanSource::Solved,
+    PlanSource::SolvedWhileBuilding,
+    PlanSource::SolvedUnexpected,
+];
+
+fn name_of(source: PlanSource) -> &'static str {
+    match source {
+        PlanSource::Table => "table",
+        PlanSource::Solved => "solved",
+        PlanSource::SolvedWhileBuilding => "solved-while-building",
+        PlanSource::SolvedUnexpected => "solved-unexpected",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::coordinator::account::Account;
+    use crate::detect::Status;
+
+    #[test]
+    fn figures_have_names_labels_and_sorts() {
+        let mut account = Account::new(0.0);
+        account.failed(1.0, Status::ExitedAbnormally, 0.2);
+        account.flops = 5.0;
+        let task =
+            TaskFigures { weight: 2.0, iteration: 7, epoch: 3, account, effective_time_ratio: 0.5 };
+        let bins = Bins { useful: 1.5, ..Bins::default() };
+        let tasks = [("gpt".to_owned(), task)].into();
+        let figures = Figures { bins, tasks, nodes: [("ready", 2)].into(), ..Figures::default() };
+        let text = text(Some(figures)).unwrap();
+        for line in [
+            "# TYPE unicron_worker_seconds_total counter",
+            "unicron_worker_seconds_total{bin=\"useful\"} 1.5",
+            "unicron_nodes{state=\"ready\"} 2",
+            "unicron_task_iteration{task=\"gpt\"} 7.0",
+            "unicron_task_accumulated_waf_total{task=\"gpt\"} 10.0",
+            "unicron_failures_total{task=\"gpt\",method=\"process-supervision\",severity=\"sev2\"} 1",
+            "unicron_plans_total{source=\"table\"} 0",
+        ] {
+            assert!(text.lines().any(|other| other == line), "no {line} in\n{text}");
+        }
+        assert!(text.contains("unicron_detection_seconds_bucket{"), "{text}");
+    }
+
+    #[test]
+    fn who_does_not_lead_says_so() {
+        let text = text(None).unwrap();
+        assert!(text.lines().any(|line| line == "unicron_leads 0.0"), "{text}");
+        assert!(!text.contains("unicron_nodes"));
+    }
+}
