@@ -13,7 +13,7 @@ use std::io::{BufRead, BufReader};
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use unicron::detect::StepKind;
 use unicron::local_cluster::{LocalCluster, Options};
 use unicron::worker::Client;
@@ -27,6 +27,9 @@ const MICRO_BATCHES: u64 = 24;
 const ITERATIONS: u64 = 12;
 /// The first iterations allocate; they don't count.
 const WARM_UP: usize = 2;
+/// Iterations over which the agent's time is counted, when the first ones are over.
+const COUNTED_FROM: u64 = 4;
+const COUNTED: u64 = 64;
 /// The messages of a worker that are timed.
 const MESSAGES: u64 = 20_000;
 const IDLE: Duration = Duration::from_secs(5);
@@ -128,19 +131,15 @@ async fn measure(
     let before = agent_us(&cluster)?;
     tokio::time::sleep(IDLE).await;
     let agent_us_per_idle_s = (agent_us(&cluster)? - before) / IDLE.as_secs_f64();
-    let (mut measured, mut per_iteration) = (Vec::new(), Vec::new());
+    let agent_us_per_iteration = agent_us_per_iteration(&cluster, agent_us_per_idle_s).await?;
+    let mut measured = Vec::new();
     for pair in 0..pairs {
         let timings = folder.join(format!("without-{pair}"));
         without_agent(program, &timings)?;
         let without = iteration_ms(&timings)?;
         let timings = folder.join(format!("with-{pair}"));
-        let before = agent_us(&cluster)?;
         with_agent(&cluster, &format!("with-{pair}"), &timings).await?;
-        let with = iteration_ms(&timings)?;
-        let ran_s = with * ITERATIONS as f64 / 1e3;
-        let spent = agent_us(&cluster)? - before - ran_s * agent_us_per_idle_s;
-        per_iteration.push(spent / ITERATIONS as f64);
-        measured.push((without, with));
+        measured.push((without, iteration_ms(&timings)?));
         bar.advance(1);
     }
     cluster.end().await;
@@ -151,7 +150,7 @@ async fn measure(
         micro_batches: MICRO_BATCHES,
         worker_us_per_message: worker_us_per_message(&folder.join("socket"))?,
         agent_us_per_idle_s,
-        agent_us_per_iteration: median(&per_iteration).unwrap_or(f64::NAN),
+        agent_us_per_iteration,
     })
 }
 
@@ -176,6 +175,26 @@ fn without_agent(program: &Path, timings: &Path) -> anyhow::Result<()> {
         .with_context(|| program.display().to_string())?;
     let problem = String::from_utf8_lossy(&output.stderr).into_owned();
     output.status.success().then_some(()).with_context(|| format!("the trainer failed: {problem}"))
+}
+
+/// Beyond what the agent spends anyway, in the midst of a training.
+async fn agent_us_per_iteration(cluster: &LocalCluster, idle: f64) -> anyhow::Result<f64> {
+    let task = format!(
+        "name = \"counted\"\nworkers = 1\n[train]\npreset = \"{PRESET}\"\nseed = 1\n\
+         iterations = {COUNTED}\narguments = [\"--micro-batches\", \"{MICRO_BATCHES}\"]\n"
+    );
+    cluster.submit(&task).await?;
+    let mut read = Vec::new();
+    for wanted in [COUNTED_FROM, COUNTED] {
+        let is_there = |task: &unicron::proto::v1::Task| task.iteration >= wanted;
+        let task = cluster.until("counted", PATIENCE, is_there).await?;
+        read.push((task.iteration, agent_us(cluster)?, Instant::now()));
+    }
+    let [(first, before, began), (last, after, ended)] = read[..] else {
+        anyhow::bail!("two readings are two");
+    };
+    let idle = idle * ended.duration_since(began).as_secs_f64();
+    Ok((after - before - idle) / (last - first) as f64)
 }
 
 async fn with_agent(cluster: &LocalCluster, name: &str, timings: &Path) -> anyhow::Result<()> {

@@ -7,7 +7,7 @@ use crate::agent::{HealthCheck, Settings, run};
 use crate::worker::protocol::env;
 use clap::Args;
 use common::command::{BadInput, text_variable};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// Look after a node: start its workers, watch them, and tell the coordinator
@@ -76,6 +76,7 @@ impl Agent {
         }
         let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let incarnation = format!("{}-{}", std::process::id(), since.as_micros());
+        remove_leftovers(&std::env::temp_dir(), &self.node);
         let folder =
             std::env::temp_dir().join(format!("unicron-{}-{}", self.node, std::process::id()));
         let health = self.health_check.clone().map(|command| HealthCheck {
@@ -95,6 +96,19 @@ impl Agent {
             health,
             kernel_log: self.kernel_log.clone(),
         })
+    }
+}
+
+/// Removes the folders of agents of this node that were killed and could not.
+fn remove_leftovers(temporary: &Path, node: &str) {
+    let prefix = format!("unicron-{node}-");
+    for entry in std::fs::read_dir(temporary).into_iter().flatten().flatten() {
+        let name = entry.file_name();
+        let of = name.to_str().and_then(|name| name.strip_prefix(&prefix)?.parse::<u32>().ok());
+        if of.is_some_and(|pid| !Path::new(&format!("/proc/{pid}")).exists()) {
+            // Another user's stays.
+            let _ = std::fs::remove_dir_all(entry.path());
+        }
     }
 }
 

@@ -45,6 +45,8 @@ impl Child {
         let process = command
             .args(arguments)
             .env(env::RUN_ID, &options.run_id)
+            // What a killed agent leaves there goes with the cluster's folder.
+            .env("TMPDIR", &options.folder)
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(file)

@@ -139,7 +139,11 @@ impl Fault {
         })
     }
 
-    async fn strike(
+    /// Lets it happen to a worker of a task.
+    ///
+    /// # Errors
+    /// If it can't be hit.
+    pub(super) async fn strike(
         &self,
         cluster: &mut LocalCluster,
         task: &v1::Task,
@@ -174,15 +178,24 @@ impl Fault {
         }
     }
 
+    /// The node comes back, if it was away.
+    ///
+    /// # Errors
+    /// If it can't.
+    pub(super) fn lift(&self, cluster: &LocalCluster, node: &str) -> Result<()> {
+        match self {
+            Self::AgentStopped => signal(cluster.agent_pid(node).unwrap_or(0), Signal::SIGCONT),
+            Self::NodeCutOff => network_of(cluster)?.join(node),
+            _ => Ok(()),
+        }
+    }
+
     /// The node comes back, finds that it was given up, and joins again.
     async fn undo(&self, cluster: &LocalCluster, node: &str) -> Result<()> {
-        match self {
-            Self::AgentStopped => {
-                signal(cluster.agent_pid(node).unwrap_or(0), Signal::SIGCONT)?;
-            }
-            Self::NodeCutOff => network_of(cluster)?.join(node)?,
-            _ => return Ok(()),
+        if !self.loses_the_node() {
+            return Ok(());
         }
+        self.lift(cluster, node)?;
         let deadline = Instant::now() + PATIENCE;
         loop {
             let nodes = cluster.nodes().await?;

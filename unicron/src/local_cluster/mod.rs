@@ -5,9 +5,11 @@
 //! |---|---|
 //! | starting, asking, and ending it | this |
 //! | what goes wrong on purpose | [`fault`] |
+//! | many things that go wrong at once | [`chaos`] |
 //! | nodes that can be cut off from each other | [`network`] |
 //! | a process that ends with us | `child` |
 
+pub mod chaos;
 mod child;
 pub mod fault;
 pub mod network;

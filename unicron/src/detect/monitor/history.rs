@@ -1,10 +1,14 @@
 //! The latest times of one kind of step: where they lie, and how widely.
 
-use common::statistics::median;
+use common::statistics::{median, quantile};
 use std::collections::VecDeque;
 
 /// The standard deviation of a normal sample over its median absolute deviation.
 const DEVIATION_PER_MAD: f64 = 1.4826;
+
+/// The part of a normal sample's values below its 95 % quantile, and how many standard deviations that lies
+/// above its median.
+const UPPER: (f64, f64) = (0.95, 1.645);
 
 /// The standard error of a median over that of a mean, of a large normal sample: √(π/2).
 const ERROR_OF_MEDIAN: f64 = 1.2533;
@@ -61,9 +65,14 @@ impl History {
         median(&self.copy(0..self.len())).or(self.before)
     }
 
-    /// The standard deviation as the median absolute deviation gives it; 0 before the first step.
+    /// The standard deviation as the median absolute deviation gives it, or the upper tail where that is
+    /// heavier: times have long tails, of which the middle says nothing. 0 before the first step.
     pub fn deviation(&self) -> f64 {
-        deviation(&self.copy(0..self.len()))
+        let values = self.copy(0..self.len());
+        let (Some(middle), Some(upper)) = (median(&values), quantile(&values, UPPER.0)) else {
+            return 0.0;
+        };
+        deviation(&values).max((upper - middle) / UPPER.1)
     }
 
     /// The recent steps against those before; `None` where either are missing.
@@ -100,6 +109,14 @@ mod tests {
         assert!((deviation - 2.0 * DEVIATION_PER_MAD).abs() < 1e-12, "{deviation}");
         history.push(1e6);
         assert_eq!((history.usual(), history.deviation()), (usual, deviation));
+    }
+
+    #[test]
+    fn a_heavy_tail_is_wider_than_its_middle() {
+        let mut history = History::new(100);
+        (0..100).for_each(|i| history.push(if i % 10 == 0 { 20.0 } else { f64::from(i % 3) }));
+        assert_eq!(history.usual(), Some(1.0));
+        assert!((history.deviation() - 19.0 / 1.645).abs() < 1e-12, "{}", history.deviation());
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! A cluster of real processes: whatever fails, every task ends with the weights of a run without failures,
 //! bit for bit, and nothing is left running.
 
+mod chaos;
 mod failover;
 mod metrics;
 mod processes;
@@ -49,8 +50,12 @@ fn trainer(workers: usize, stages: usize, more: &str) -> String {
 
 /// What one process ends with.
 fn expected(folder: &Path) -> String {
+    expected_after(folder, ITERATIONS)
+}
+
+fn expected_after(folder: &Path, iterations: u64) -> String {
     let weights = folder.join("alone.safetensors");
-    let iterations = ITERATIONS.to_string();
+    let iterations = iterations.to_string();
     let json = UNICRON.json(&[
         "train",
         "--preset",
