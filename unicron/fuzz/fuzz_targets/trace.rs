@@ -4,6 +4,7 @@
 
 use libfuzzer_sys::fuzz_target;
 use std::path::Path;
+use unicron::trace::live::LiveRun;
 use unicron::trace::{Description, InfiniteHbd, Source, Trace};
 
 fuzz_target!(|text: &str| {
@@ -14,6 +15,9 @@ fuzz_target!(|text: &str| {
     let recipe = InfiniteHbd { process_failures: 2.0, ..InfiniteHbd::default() };
     if let Ok(trace) = recipe.parse(text, path) {
         examine(&trace);
+    }
+    if let Ok(run) = LiveRun::parse(text, path) {
+        examine(&run.trace);
     }
     // Options may be NaN until they are used, so spellings are compared and not sources.
     if let Ok(source) = Source::parse(text) {

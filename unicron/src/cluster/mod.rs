@@ -5,7 +5,7 @@ mod hardware;
 mod task;
 mod topology;
 
-pub use file::ClusterFile;
+pub use file::{ClusterFile, Measured};
 pub use hardware::Hardware;
 pub(crate) use hardware::check_figure;
 pub use task::TaskSpec;

@@ -7,6 +7,7 @@ use super::rival::Rival;
 use super::rivals::{self, Detection, Options, Steady};
 use super::scenario::Scenario;
 use super::standalone::steady_waf;
+use crate::cluster::Measured;
 use crate::plan::Rule;
 use crate::trace::Trace;
 use crate::{Error, Result};
@@ -46,6 +47,8 @@ pub struct Choices {
     pub spares: Option<usize>,
     /// How nodes are shared out among rivals' jobs.
     pub strategy: Strategy,
+    /// What a live run has measured of Unicron.
+    pub measured: Measured,
 }
 
 impl Default for Choices {
@@ -56,6 +59,7 @@ impl Default for Choices {
             detection: Detection::default(),
             spares: None,
             strategy: Strategy::Plan,
+            measured: Measured::default(),
         }
     }
 }
@@ -81,7 +85,10 @@ impl Contender {
         let mut contenders = Vec::new();
         for name in names {
             match (managed(name, choices.rule), name.as_str()) {
-                (Some(setup), _) => contenders.push(Self::single(name, Kind::Managed(setup))),
+                (Some(setup), _) => {
+                    let setup = setup.measured(&choices.measured);
+                    contenders.push(Self::single(name, Kind::Managed(setup)));
+                }
                 (None, CLAIRVOYANT) => contenders.push(Self::single(name, Kind::Clairvoyant)),
                 (None, _) => contenders.extend(rows_of_rival(name, choices, scenario, trace)?),
             }

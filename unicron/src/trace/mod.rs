@@ -22,6 +22,7 @@
 //! | rates and repairs as published for real fleets | `synthetic` |
 //! | the 419 interruptions of the Llama 3 405B run, at any scale | `llama3` |
 //! | the InfiniteHBD trace: 584 faults of 400 servers | `infinitehbd` |
+//! | the log of a live cluster | [`live`] |
 //!
 //! [`Source`] names them all: `a:seed=3`, `llama3:nodes=128,days=30`, `infinitehbd`, `my-trace.csv`.
 
@@ -32,6 +33,7 @@ mod failure;
 mod file;
 mod fleet;
 mod infinitehbd;
+pub mod live;
 mod llama3;
 mod mix;
 mod preset;

@@ -32,6 +32,10 @@
 //! [[tasks]]
 //! name = "measured"             # or no model at all: FLOP/s by workers, as steps
 //! throughput = [[8, 1.4e15], [16, 2.7e15], [32, 5.1e15]]
+//!
+//! [measured]                    # for the simulator, of a live run: see `unicron trace convert`
+//! process_s = 0.02              # until a process's end is noticed; likewise node_health_s, exception_s, stall_s
+//! restart_s = 1.3               # what starting a process again costs, as a standstill of its task
 //! ```
 //!
 //! Every mistake is answered with its line and what would be right. Unknown keys are mistakes, so
@@ -39,7 +43,10 @@
 
 mod cluster_table;
 mod fields;
+mod measured_table;
 mod task_table;
+
+pub use measured_table::Measured;
 
 use super::{Cluster, TaskSpec};
 use crate::{Result, text};
@@ -58,6 +65,8 @@ pub struct ClusterFile {
     pub cluster: Cluster,
     /// The tasks, in the file's order. Their workers fit in the cluster.
     pub tasks: Vec<TaskSpec>,
+    /// What a live run of it has measured.
+    pub measured: Option<Measured>,
 }
 
 impl ClusterFile {
@@ -77,11 +86,15 @@ impl ClusterFile {
         let source = Source { path, text };
         let document = DeTable::parse(text)
             .map_err(|error| source.error(error.span().unwrap_or_default(), error.message()))?;
-        let fields =
-            Fields::new(source, document.get_ref(), 0..0, "the file", &["cluster", "tasks"])?;
+        let keys = ["cluster", "tasks", "measured"];
+        let fields = Fields::new(source, document.get_ref(), 0..0, "the file", &keys)?;
         let cluster = cluster_table::read(fields.required("cluster")?, source)?;
         let tasks = task_table::read_all(fields.get("tasks"), &cluster, source)?;
-        Ok(Self { cluster, tasks })
+        let measured = match fields.get("measured") {
+            Some(value) => Some(measured_table::read(value, source)?),
+            None => None,
+        };
+        Ok(Self { cluster, tasks, measured })
     }
 }
 

@@ -69,7 +69,7 @@ impl WhatIf {
             Self::Finish(task) => planned(fleet.clone()).finished(*task),
             Self::AddNodes(nodes) => {
                 let cluster = file.cluster.with_more_nodes(*nodes)?;
-                let file = ClusterFile { cluster, tasks: file.tasks.clone() };
+                let file = ClusterFile { cluster, tasks: file.tasks.clone(), ..file.clone() };
                 planned(Fleet::of(&file, &Constants::default())?)
             }
         })

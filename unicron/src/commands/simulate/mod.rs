@@ -2,7 +2,7 @@
 
 mod report;
 
-use crate::cluster::{Cluster, ClusterFile, Hardware};
+use crate::cluster::{Cluster, ClusterFile, Hardware, Measured};
 use crate::plan::Rule;
 use crate::simulate::allocation::Strategy;
 use crate::simulate::cases::{Case, tasks_of};
@@ -84,6 +84,13 @@ pub struct Simulate {
     plot: Option<PathBuf>,
 }
 
+/// What a trace happens to.
+struct ClusterAndTasks {
+    cluster: Cluster,
+    tasks: Vec<SimulatedTask>,
+    measured: Option<Measured>,
+}
+
 /// Detection by name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum DetectionName {
@@ -108,12 +115,13 @@ impl Simulate {
     /// Runs the command.
     pub fn run(self) -> anyhow::Result<()> {
         let progress = Progress::stderr();
-        let choices = self.choices();
         let mut report = Report::new(&self.tasks, &self.rule, self.seed, self.seeds);
         let mut pictures = Vec::new();
         for name in self.trace.iter().flat_map(|names| split(names)) {
             let traces = self.open(name, &progress)?;
-            let (cluster, tasks) = self.cluster_and_tasks(&traces[0].1)?;
+            let ClusterAndTasks { cluster, tasks, measured } =
+                self.cluster_and_tasks(&traces[0].1)?;
+            let choices = self.choices(measured);
             let (seed, first) = &traces[0];
             let scenario = Scenario::new(&cluster, &tasks, first, *seed)?;
             let contenders = Contender::of(&self.policy, &choices, &scenario, first)?;
@@ -125,7 +133,8 @@ impl Simulate {
             let columns = sweep.run(&contenders, || bar.advance(1))?;
             let seconds = clock.elapsed().as_secs_f64();
             bar.finish();
-            let of_trace = TraceReport::new(name, first, &contenders, columns);
+            let of_trace = TraceReport::new(name, first, &contenders, columns)
+                .beside(measured.and_then(|measured| measured.accumulated_waf));
             if has_series {
                 pictures.push(plot(name, first.extent().duration_s, &of_trace.lines())?);
             }
@@ -142,8 +151,9 @@ impl Simulate {
         }
     }
 
-    fn choices(&self) -> Choices {
+    fn choices(&self, measured: Option<Measured>) -> Choices {
         Choices {
+            measured: measured.unwrap_or_default(),
             rule: Rule::named(&self.rule).expect("the argument's parser knows the names"),
             steady: match self.throughput {
                 ThroughputName::Published => vec![Steady::Published],
@@ -180,13 +190,13 @@ impl Simulate {
     }
 
     /// A case runs on a cluster of the trace's size, of the paper's hardware.
-    fn cluster_and_tasks(&self, trace: &Trace) -> anyhow::Result<(Cluster, Vec<SimulatedTask>)> {
+    fn cluster_and_tasks(&self, trace: &Trace) -> anyhow::Result<ClusterAndTasks> {
         if let Ok(case) = self.tasks.parse::<Case>() {
             let extent = trace.extent();
             let hardware = Hardware::kind(Hardware::DEFAULT_KIND)?;
             let cluster = Cluster::new(extent.nodes, extent.gpus_per_node, hardware)?;
             let tasks = case.tasks(&cluster)?;
-            return Ok((cluster, tasks));
+            return Ok(ClusterAndTasks { cluster, tasks, measured: None });
         }
         if !self.tasks.contains(['.', '/', '\\']) {
             let problem =
@@ -195,7 +205,8 @@ impl Simulate {
         }
         let file = ClusterFile::read(Path::new(&self.tasks))?;
         let tasks = tasks_of(&file.tasks, &file.cluster)?;
-        Ok((file.cluster, tasks))
+        let ClusterFile { cluster, measured, .. } = file;
+        Ok(ClusterAndTasks { cluster, tasks, measured })
     }
 }
 

@@ -30,6 +30,8 @@ pub(super) struct TraceReport {
     gpus_per_node: usize,
     duration_s: f64,
     rows: Vec<Row>,
+    /// What a live run has accumulated in that time.
+    measured_waf: Option<f64>,
 }
 
 struct Row {
@@ -75,12 +77,16 @@ impl Report {
             .traces
             .iter()
             .map(|trace| {
-                json!({
+                let mut value = json!({
                     "trace": trace.name,
                     "nodes": trace.nodes,
                     "gpus_per_node": trace.gpus_per_node,
                     "duration_s": trace.duration_s,
-                })
+                });
+                if let Some(waf) = trace.measured_waf {
+                    value["measured_accumulated_waf"] = json!(waf);
+                }
+                value
             })
             .collect();
         json!({
@@ -102,7 +108,8 @@ impl Report {
                 seeds => format!("{seeds} seeds from {}, mean ± 95 % interval", self.seed),
             };
             let about = format!("{} under rule {}, {seeds}", self.tasks, self.rule);
-            text += &format!("{}, {about}\n\n{}\n", trace.head(), trace.table().to_text());
+            let (head, table) = (trace.head(), trace.table().to_text());
+            text += &format!("{head}, {about}\n\n{table}{}\n", trace.comparison());
         }
         text + &format!(
             "WAF: weighted FLOPs that count. Efficiency: against the same policy without failures.\n\
@@ -137,6 +144,7 @@ impl TraceReport {
             gpus_per_node: extent.gpus_per_node,
             duration_s: extent.duration_s,
             rows: contenders.iter().zip(columns).map(row).collect(),
+            measured_waf: None,
         }
     }
 
@@ -146,6 +154,23 @@ impl TraceReport {
             .iter()
             .map(|row| (row.label(), row.column.outcomes[0].series.as_slice()))
             .collect()
+    }
+
+    /// Beside what a live run has accumulated in that time.
+    pub(super) fn beside(self, measured_waf: Option<f64>) -> Self {
+        Self { measured_waf, ..self }
+    }
+
+    /// What was measured, and what that is of the prediction, for a person; empty without it.
+    fn comparison(&self) -> String {
+        let Some(measured) = self.measured_waf else { return String::new() };
+        let unicron = self.rows.iter().find(|row| row.policy == UNICRON);
+        let predicted = unicron.map_or(String::new(), |row| {
+            let predicted = row.column.accumulated_waf().mean;
+            let percent = 100.0 * (predicted / measured - 1.0);
+            format!("; predicted of unicron: {predicted:.4e}, {percent:+.1} %")
+        });
+        format!("\nMeasured in a live run: {measured:.4e} weighted FLOPs{predicted}.\n")
     }
 
     fn head(&self) -> String {

@@ -31,8 +31,11 @@ impl IterationTimes {
         Some(total.seconds / total.count as f64)
     }
 
-    /// By the number of workers, ascending.
-    pub fn by_workers(&self) -> impl Iterator<Item = (usize, Total)> {
-        self.0.iter().map(|(&workers, &total)| (workers, total))
+    /// Seconds of one by however many workers, on average; `None` if none was undisturbed.
+    #[must_use]
+    pub fn mean_s(&self) -> Option<f64> {
+        let count: u64 = self.0.values().map(|total| total.count).sum();
+        let seconds: f64 = self.0.values().map(|total| total.seconds).sum();
+        (count > 0).then(|| seconds / count as f64)
     }
 }

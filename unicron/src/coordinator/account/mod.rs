@@ -184,6 +184,13 @@ impl Account {
         self.ended_s = Some(now_s);
     }
 
+    /// Seconds since an iteration was last committed; infinite if none was. Whoever took part in it was
+    /// alive then, so no failure that is noticed now is older.
+    #[must_use]
+    pub fn since_commit_s(&self, now_s: f64) -> f64 {
+        self.last_commit.map_or(f64::INFINITY, |(at_s, _)| (now_s - at_s).max(0.0))
+    }
+
     /// Seconds of workers in training that isn't committed.
     #[must_use]
     pub fn uncommitted_worker_s(&self) -> f64 {

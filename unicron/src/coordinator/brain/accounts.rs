@@ -9,6 +9,7 @@ use super::{Brain, Now};
 use crate::bins::Bins;
 use crate::coordinator::account::{Account, Occupancy};
 use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
 
 /// How many slots a node had for how long, since it first came: while it is away, too.
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
@@ -63,6 +64,30 @@ impl Brain {
         let mut account = task.account.clone();
         account.pass(self.epoch_s(now));
         account
+    }
+
+    /// What the log tells of a task's account, for whoever replays it ([`crate::trace::live`]).
+    pub(super) fn account_details(&self, task: usize) -> Value {
+        let Task { account, file, .. } = &self.tasks[task];
+        json!({
+            "waf": file.weight * account.flops,
+            "worker_s": account.bins,
+            "iteration_s": account.iterations.mean_s(),
+        })
+    }
+
+    /// What the log tells of a task that is submitted, likewise.
+    pub(super) fn wanted_details(&self, task: usize) -> Value {
+        let file = &self.tasks[task].file;
+        let wanted = json!({
+            "weight": file.weight,
+            "workers": file.workers,
+            "min_workers": file.min_workers,
+            "guaranteed_workers": file.guaranteed_workers,
+            "stages": file.stages(),
+            "flops_per_worker": file.flops_per_worker,
+        });
+        json!({ "task": wanted })
     }
 
     /// The part of the time since a task's submission in which it trained and that counts.

@@ -206,7 +206,9 @@ impl Brain {
     fn detected(&mut self, now: Now, noticed: Noticed<'_>, mut details: serde_json::Value) {
         let Noticed { task, node, worker, status, text, after_s } = noticed;
         let now_s = self.epoch_s(now);
-        self.tasks[task].account.failed(now_s, status, after_s);
+        let account = &mut self.tasks[task].account;
+        let after_s = after_s.min(account.since_commit_s(now_s));
+        account.failed(now_s, status, after_s);
         if let Some(details) = details.as_object_mut() {
             details.insert("severity".to_owned(), serde_json::json!(status.severity()));
             details.insert("method".to_owned(), serde_json::json!(status.method().to_string()));

@@ -7,6 +7,7 @@
 
 use super::accounts::SlotTime;
 use super::failure::Gone;
+use super::task::Task;
 use super::{Brain, Now};
 use crate::core::Event;
 use crate::proto::v1;
@@ -100,7 +101,9 @@ impl Brain {
         self.outbox.nodes.insert(node);
         self.outbox.pushes.insert(node);
         if was_lost {
-            self.record(now, "node-joined", None, Some(node), 0, format!("{slots} workers"));
+            let details = serde_json::json!({ "slots": slots });
+            let text = format!("{slots} workers");
+            self.record_with(now, "node-joined", None, Some(node), 0, text, details);
         }
         self.reunite(now, node, &hello.workers, last_heard_s.unwrap_or(now.s));
         self.let_in(now, node);
@@ -208,12 +211,22 @@ impl Brain {
         for node in lost {
             (self.nodes[node].lease_until_s, self.nodes[node].session) = (None, None);
             self.outbox.nodes.insert(node);
-            let after_s = self.settings.lease_s;
+            let after_s = self.unnoticed_s(now, node);
             let details = serde_json::json!({ "detected_after_s": after_s });
             let text = "its lease has ended";
             self.record_with(now, "node-lost", None, Some(node), 0, text, details);
             self.node_gone(now, node, after_s);
         }
+    }
+
+    /// For how long a node is lost whose lease has just ended: since it was last heard of, or since its
+    /// workers last took part in an iteration.
+    fn unnoticed_s(&self, now: Now, node: usize) -> f64 {
+        let now_s = self.epoch_s(now);
+        let is_on = |task: &&Task| task.workers.values().any(|worker| worker.node == node);
+        let tasks = self.tasks.iter().filter(is_on);
+        let since_s = tasks.map(|task| task.account.since_commit_s(now_s));
+        since_s.fold(self.settings.lease_s, f64::min)
     }
 
     /// What a node's health check says. An unhealthy node is left, alive; a healthy one that was left for

@@ -118,8 +118,11 @@ impl Brain {
         }
         let iteration = self.tasks[task].progress.iteration;
         let text = format!("iteration {iteration} by {} workers", members.len());
-        let details =
-            serde_json::json!({ "iteration": iteration, "epoch": self.tasks[task].epoch() });
+        let details = serde_json::json!({
+            "iteration": iteration,
+            "epoch": self.tasks[task].epoch(),
+            "account": self.account_details(task),
+        });
         self.record_with(now, "progress", Some(task), None, 0, text, details);
         self.outbox.tasks.insert(task);
         self.dismiss(now, task);
@@ -227,6 +230,7 @@ impl Brain {
             End::Stopped => "task-stopped",
             End::Failed => "task-failed",
         };
-        self.record(now, kind, Some(task), None, 0, reason);
+        let details = serde_json::json!({ "account": self.account_details(task) });
+        self.record_with(now, kind, Some(task), None, 0, reason, details);
     }
 }

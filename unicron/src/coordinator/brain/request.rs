@@ -32,7 +32,8 @@ impl Brain {
         let reason = "waits for workers".to_owned();
         self.tasks.push(Task { reason, account, ..Task::new(file, toml) });
         self.outbox.tasks.insert(index);
-        self.record(now, "task-submitted", Some(index), None, 0, "");
+        let details = self.wanted_details(index);
+        self.record_with(now, "task-submitted", Some(index), None, 0, "", details);
         let commands = self.core.step(now.s, Event::TaskSubmitted { task: Box::new(task) });
         self.carry_out(now, commands);
         self.keep_accounts(now);

@@ -3,6 +3,7 @@
 use super::Managed;
 use super::timing::DetectionTimes;
 use crate::Result;
+use crate::cluster::Measured;
 use crate::core::Config;
 use crate::plan::Rule;
 use crate::simulate::outcome::Outcome;
@@ -39,6 +40,28 @@ impl Default for Setup {
 }
 
 impl Setup {
+    /// With what a live run has measured instead of what is published.
+    #[must_use]
+    pub fn measured(self, measured: &Measured) -> Self {
+        let usual = self.detection;
+        let iteration_s = measured.iteration_s.unwrap_or(usual.unknown_iteration_s);
+        let detection = DetectionTimes {
+            node_health_s: measured.node_health_s.unwrap_or(usual.node_health_s),
+            process_s: measured.process_s.unwrap_or(usual.process_s),
+            exception_s: measured.exception_s.unwrap_or(usual.exception_s),
+            iterations: measured.stall_s.map_or(usual.iterations, |s| s / iteration_s),
+            unknown_iteration_s: iteration_s,
+        };
+        // Everything that a cure takes is in what it has cost.
+        let durations = measured.restart_s.map(|start_s| Durations {
+            edit_s: 0.0,
+            rebuild_s: 0.0,
+            start_s,
+            warm_up_s: 0.0,
+        });
+        Self { detection, durations: durations.unwrap_or(self.durations), ..self }
+    }
+
     /// Simulates it.
     ///
     /// # Errors

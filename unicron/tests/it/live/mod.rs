@@ -5,6 +5,7 @@ mod chaos;
 mod failover;
 mod metrics;
 mod processes;
+mod replay;
 mod security;
 
 use super::UNICRON;
