@@ -5,7 +5,7 @@ use crate::experiment::{Experiment, read};
 use crate::unicron::{
     AllocationRow, Calibration, CalibrationMetrics, Detection, DetectionMetrics, Efficiency,
     EfficiencyMetrics, Hangs, HangsMetrics, InfiniteHbd, InfiniteHbdMetrics, Overhead,
-    OverheadMetrics, Planning, PlanningMetrics, PolicyRow, RunError,
+    OverheadMetrics, Planning, PlanningMetrics, PolicyRow, Reduction, ReductionMetrics, RunError,
 };
 use common::report::{Align, Axis, Claim, Plot, Series, Table, claims_table};
 use common::statistics::median;
@@ -29,6 +29,7 @@ pub fn generate(runs: &Path, generated: &mut Generated) -> anyhow::Result<()> {
     ]
     .concat();
     hangs(runs, generated)?;
+    reduction(runs, generated)?;
     generated.parts.insert("unicron-claims", claims_table(&claims).to_markdown());
     Ok(())
 }
@@ -112,6 +113,46 @@ fn overhead_table(metrics: &OverheadMetrics) -> Table {
     );
     row("agent, an iteration", format!("{:.0} µs", metrics.agent_us_per_iteration));
     row("agent, a second without workers", format!("{:.0} µs", metrics.agent_us_per_idle_s));
+    table
+}
+
+fn reduction(runs: &Path, generated: &mut Generated) -> anyhow::Result<()> {
+    let text = match read(&Reduction, runs)? {
+        Some((record, metrics)) => with_source(&reduction_table(&metrics), &record),
+        None => PENDING.to_owned(),
+    };
+    generated.parts.insert("unicron-reduction", text);
+    Ok(())
+}
+
+/// Tree beside ring.
+fn reduction_table(metrics: &ReductionMetrics) -> Table {
+    let mut table = Table::new(&[
+        ("replicas", Align::Right),
+        ("tree sends, vectors", Align::Right),
+        ("ring", Align::Right),
+        ("tree holds, vectors", Align::Right),
+        ("ring", Align::Right),
+        ("tree, ms", Align::Right),
+        ("ring, ms", Align::Right),
+        ("tree: bits of one replica", Align::Left),
+        ("ring", Align::Left),
+    ]);
+    let vectors = |bytes: u64| format!("{:.2}", bytes as f64 / metrics.vector_bytes as f64);
+    let is_so = |is: bool| if is { "yes" } else { "no" }.to_owned();
+    for row in &metrics.rows {
+        table.row([
+            row.replicas.to_string(),
+            vectors(row.tree.sent_bytes),
+            vectors(row.ring.sent_bytes),
+            vectors(row.tree.held_bytes),
+            vectors(row.ring.held_bytes),
+            format!("{:.1}", row.tree.ms),
+            format!("{:.1}", row.ring.ms),
+            is_so(row.tree_equals_one),
+            is_so(row.ring_equals_one),
+        ]);
+    }
     table
 }
 

@@ -8,6 +8,7 @@
 //! | [`hangs`] | false alarms against misses of the monitor of iteration times |
 //! | [`infinitehbd`] | every policy through 348 days of 400 servers |
 //! | [`overhead`] | what it costs to be watched |
+//! | [`reduction`] | the trainer's tree beside a ring |
 //! | [`program`] | the processes of a cluster on this machine |
 //! | [`planning`] | how long plans, tables of plans and look-ups take as clusters grow |
 
@@ -19,6 +20,7 @@ mod infinitehbd;
 mod overhead;
 mod planning;
 pub mod program;
+mod reduction;
 
 pub use calibration::{Calibration, CalibrationMetrics, RunError};
 pub use detection::{Detection, DetectionMetrics};
@@ -28,5 +30,6 @@ pub use hangs::{Hangs, HangsMetrics};
 pub use infinitehbd::{InfiniteHbd, InfiniteHbdMetrics};
 pub use overhead::{Overhead, OverheadMetrics};
 pub use planning::{Planning, PlanningMetrics, PlanningRow};
+pub use reduction::{Reduction, ReductionMetrics};
 
 const SYSTEM: &str = "unicron";
