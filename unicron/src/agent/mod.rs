@@ -15,6 +15,7 @@
 //!
 //! Nothing here uses a GPU or makes a worker wait: what a worker says is read by another process.
 
+pub mod cgroup;
 pub mod fence;
 pub mod guardian;
 mod health;

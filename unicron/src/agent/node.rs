@@ -1,5 +1,6 @@
 //! A node's agent: what it is told to have, what it has, and what it tells.
 
+use super::cgroup;
 use super::fence::Fence;
 use super::local::{Heard, Socket};
 use super::process::{Launch, Occurrence, Process, Tail};
@@ -109,6 +110,7 @@ pub async fn run(
     notices: UnboundedSender<String>,
 ) -> Result<()> {
     make_private(&settings.folder)?;
+    cgroup::end_leftovers().await;
     let (occurrences, mut occurred) = mpsc::unbounded_channel();
     let (heard, mut hears) = mpsc::unbounded_channel();
     let (incoming, mut comes) = mpsc::channel(256);

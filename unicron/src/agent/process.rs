@@ -1,5 +1,6 @@
 //! A worker's process: its start, its output, its end.
 
+use super::cgroup::Cgroup;
 use super::guardian::order;
 use std::collections::{BTreeMap, VecDeque};
 use std::path::{Path, PathBuf};
@@ -55,17 +56,19 @@ impl Process {
         let (orders, received) = mpsc::unbounded_channel();
         let guardian: PathBuf = guardian.to_owned();
         tokio::spawn(async move {
-            let occur = |occurrence| {
-                // Nobody listens when the agent ends.
-                let _ = occurrences.send((worker, occurrence));
-            };
-            match spawn(&guardian, &launch) {
+            let group = Cgroup::create(worker);
+            let ended = match spawn(&guardian, &launch, group.as_ref()) {
                 Ok(child) => follow(worker, child, received, &occurrences).await,
                 Err(error) => {
                     let program = launch.command.first().cloned().unwrap_or_default();
-                    occur(Occurrence::Failed(format!("{program}: {error}")));
+                    Occurrence::Failed(format!("{program}: {error}"))
                 }
+            };
+            if let Some(group) = group {
+                group.end().await;
             }
+            // Nobody listens when the agent ends.
+            let _ = occurrences.send((worker, ended));
         });
         Self { orders }
     }
@@ -88,9 +91,13 @@ impl Process {
     }
 }
 
-fn spawn(guardian: &Path, launch: &Launch) -> std::io::Result<Child> {
-    Command::new(guardian)
-        .arg("guard")
+fn spawn(guardian: &Path, launch: &Launch, group: Option<&Cgroup>) -> std::io::Result<Child> {
+    let mut command = Command::new(guardian);
+    command.arg("guard");
+    if let Some(group) = group {
+        command.arg("--cgroup").arg(group.folder());
+    }
+    command
         .arg("--")
         .args(&launch.command)
         .envs(&launch.environment)
@@ -102,17 +109,17 @@ fn spawn(guardian: &Path, launch: &Launch) -> std::io::Result<Child> {
         .spawn()
 }
 
-/// Stays with a guardian until its end.
+/// Stays with a guardian until its end, which it returns.
 async fn follow(
     worker: u64,
     mut child: Child,
     mut orders: mpsc::UnboundedReceiver<&'static str>,
     occurrences: &UnboundedSender<(u64, Occurrence)>,
-) {
+) -> Occurrence {
     let (Some(mut stdin), Some(reports), Some(output)) =
         (child.stdin.take(), child.stdout.take(), child.stderr.take())
     else {
-        return;
+        return Occurrence::Failed("its guardian has no pipes".to_owned());
     };
     let occur = |occurrence| {
         // Nobody listens when the agent ends.
@@ -149,12 +156,9 @@ async fn follow(
         let status = status.ok()?;
         status.code().or_else(|| status.signal().map(|signal| 128 + signal))
     };
-    match code {
-        Some(code) => occur(Occurrence::Ended(code)),
-        // Without a report, the guardian itself has failed: the program could not be started (its output
-        // says why), or the guardian was killed.
-        None => occur(Occurrence::Ended(of_guardian().unwrap_or(137))),
-    }
+    // Without a report, the guardian itself has failed: the program could not be started (its output says
+    // why), or the guardian was killed.
+    Occurrence::Ended(code.unwrap_or_else(|| of_guardian().unwrap_or(137)))
 }
 
 async fn forward_lines(

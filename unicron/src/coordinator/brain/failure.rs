@@ -232,6 +232,9 @@ impl Brain {
                 self.tasks[task].departed.insert(number, Departed { node, exit: None });
             }
             self.tasks[task].granted.remove(&node);
+            if self.tasks[task].file.recovery == Recovery::RestartAll {
+                self.discard_all(task);
+            }
             self.tasks[task].progress.failures += 1;
             let now_s = self.epoch_s(now);
             self.tasks[task].account.failed(now_s, Status::LostConnection, after_s);
