@@ -65,12 +65,15 @@ impl Returns {
         }
     }
 
-    /// The next failure of this kind is one too many of those that a task may have without progress.
-    pub fn exhaust(&mut self, status: Status, returns: usize) {
-        self.note(status);
+    /// The next failure of this kind is one too many of those that a task may have without progress. False
+    /// if that was said before: this is that failure.
+    pub fn exhaust(&mut self, status: Status, returns: usize) -> bool {
+        let last = returns.saturating_sub(1);
+        let times = self.note(status);
         if let Some((_, times)) = self.failures.iter_mut().find(|(other, _)| *other == status) {
-            *times = (*times).max(returns.saturating_sub(1));
+            *times = (*times).max(last);
         }
+        times <= last
     }
 
     /// The task has made progress.

@@ -216,7 +216,14 @@ impl Core {
             }
             self.incidents.remove(&open.id);
         }
-        let returns = self.returns[task].note(status);
+        // Workers of many nodes may fail together, of one thing; nothing was tried yet that could have
+        // helped, so it hasn't come back.
+        let is_untried =
+            |open: &Incident| open.task == task && open.status == status && open.failed == 0;
+        let returns = match self.incidents.values().any(is_untried) {
+            true => 0,
+            false => self.returns[task].note(status),
+        };
         if returns >= self.config.returns {
             let evidence = self.returns[task].evidence();
             return self.stop(now_s, task, format!("no progress between failures: {evidence}"));
@@ -238,7 +245,12 @@ impl Core {
                 let next = incident.after_failure(&self.config);
                 if next.level == Severity::Sev1 && incident.status.is_software() {
                     // If the same comes on another node, before any progress, it is the task's own.
-                    self.returns[incident.task].exhaust(incident.status, self.config.returns);
+                    let returns = &mut self.returns[incident.task];
+                    if !returns.exhaust(incident.status, self.config.returns) {
+                        let evidence = returns.evidence();
+                        let evidence = format!("no restart helps on any node: {evidence}");
+                        return self.stop(now_s, incident.task, evidence);
+                    }
                 }
                 self.act(now_s, next)
             }

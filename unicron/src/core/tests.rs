@@ -159,6 +159,35 @@ fn a_failure_that_comes_back_without_progress_ends_the_task_with_evidence() {
 }
 
 #[test]
+fn workers_that_fail_together_are_one_failure_until_a_restart_does_not_help() {
+    let mut core = started(Rule::ours());
+    let nodes_of = |task: usize| -> Vec<usize> {
+        (0..16).filter(|&node| core.placement().on(node, task) > 0).collect()
+    };
+    let task = (0..3).max_by_key(|&task| nodes_of(task).len()).unwrap();
+    let before = nodes_of(task);
+    assert!(before.len() > 3, "{before:?}");
+    let status = Status::ExitedAbnormally;
+    let mut incidents = Vec::new();
+    for &node in &before {
+        let commands = core.step(DAY_S, Event::Failed { task, node, status });
+        let [Command::Restart(attempt), _] = &commands[..] else { panic!("{commands:?}") };
+        incidents.push(attempt.incident);
+    }
+    // If no restart helps, one node may be at fault; two at once are the task's own fault.
+    let failed = |incident| Event::Attempted { incident, succeeded: false };
+    core.step(DAY_S, failed(incidents[0]));
+    core.step(DAY_S, failed(incidents[1]));
+    let commands = core.step(DAY_S, failed(incidents[0]));
+    assert_eq!(commands[0], Command::Isolate { node: before[0], status });
+    let commands = core.step(DAY_S, failed(incidents[1]));
+    assert!(
+        matches!(&commands[0], Command::Stop { task: stopped, .. } if *stopped == task),
+        "{commands:?}"
+    );
+}
+
+#[test]
 fn progress_makes_a_new_failure_the_first() {
     let mut core = started(Rule::ours());
     let (node, task) = busy_node(&core);
