@@ -103,6 +103,7 @@ async fn read_all(reader: OwnedReadHalf, worker: u64, hear: &impl Fn(Heard)) -> 
             Ok(_) => {}
         }
         let message: FromWorker = protocol::parse(&line).map_err(|error| error.to_string())?;
+        message.check()?;
         if is_first {
             check_hello(&message, worker)?;
         }

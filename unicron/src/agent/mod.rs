@@ -22,7 +22,7 @@ mod health;
 pub mod kernel_log;
 pub mod local;
 pub mod node;
-mod proc_stat;
+pub(crate) mod proc_stat;
 pub mod process;
 pub mod session;
 mod signs;

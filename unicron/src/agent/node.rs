@@ -3,15 +3,15 @@
 use super::cgroup;
 use super::fence::Fence;
 use super::local::{Heard, Socket};
-use super::process::{Launch, Occurrence, Process, Tail};
+use super::process::{Launch, MOST_LINE_BYTES, Occurrence, Process, Tail};
 use super::session::{self, Incoming};
 use super::watch::{self, Watch};
 use super::{HealthCheck, kernel_log, proc_stat, signs};
-use crate::detect::{Finding, LogReader, Role};
+use crate::detect::{Finding, LogReader, Role, Status};
 use crate::proto::v1::{self, FromAgent, from_agent::Message as Say, to_agent};
 use crate::rpc::Endpoints;
 use crate::wall_clock::wall_ms;
-use crate::worker::protocol::{Checkpoint, FromWorker, Group, Member, PROTOCOL, ToWorker, env};
+use crate::worker::protocol::{FromWorker, Group, PROTOCOL, ToWorker, env};
 use crate::{Error, Result};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -270,10 +270,12 @@ impl Node {
                 self.renew_leases();
             }
             to_agent::Message::State(state) => {
-                if self.wanted.as_ref().is_none_or(|old| old.version < state.version) {
+                let version = state.version;
+                if self.wanted.as_ref().is_none_or(|old| old.version < version) {
                     self.wanted = Some(state);
                     self.reconcile();
                 }
+                self.say(Say::StateSeen(v1::StateSeen { version }));
             }
             to_agent::Message::Checkpoint(answer) => self.checkpoint_answered(answer),
             to_agent::Message::LogRequest(request) => self.tell_logs(&request),
@@ -327,7 +329,7 @@ impl Node {
 
     fn tell_group(&mut self, group: &v1::Group) {
         let now_s = self.now_s();
-        let message = to_group(group);
+        let message = Group::from(group);
         for member in &message.members {
             let Some(local) = self.workers.get_mut(&member.worker) else { continue };
             if local.epoch < message.epoch && !local.is_ending {
@@ -471,7 +473,8 @@ impl Node {
     }
 
     /// Tells of something that was seen of a worker, or, with 0, of the node.
-    fn tell(&mut self, worker: u64, finding: Finding, text: String, last_lines: Vec<String>) {
+    fn tell(&mut self, worker: u64, finding: Finding, mut text: String, last_lines: Vec<String>) {
+        text.truncate(text.floor_char_boundary(MOST_LINE_BYTES));
         let role = match finding.role {
             Role::Root => "root",
             Role::Cascade => "cascade",
@@ -494,8 +497,12 @@ impl Node {
         let message = match what {
             Heard::Said(message) => message,
             Heard::Garbage(problem) => {
+                // Nobody knows what it does: it is at fault, like one that has raised something.
+                let problem = format!("it breaks the protocol: {problem}");
                 local.tail.push(format!("[unicron] {problem}"));
-                return self.notice(format!("worker {worker}: {problem}"));
+                self.notice(format!("worker {worker}: {problem}"));
+                let finding = Finding::root(Status::OtherSoftwareError);
+                return self.observe(worker, finding, problem);
             }
         };
         if let Some(watch) = &mut local.watch {
@@ -630,20 +637,6 @@ impl Node {
             }
         }
     }
-}
-
-fn to_group(group: &v1::Group) -> Group {
-    let member = |member: &v1::Member| Member {
-        worker: member.worker,
-        stage: member.stage,
-        node: member.node.clone(),
-        address: member.address.clone(),
-    };
-    let checkpoint = group.checkpoint.as_ref().map(|checkpoint| Checkpoint {
-        iteration: checkpoint.iteration,
-        path: checkpoint.path.clone(),
-    });
-    Group { epoch: group.epoch, members: group.members.iter().map(member).collect(), checkpoint }
 }
 
 /// The letter of a process's state; empty if nobody knows.

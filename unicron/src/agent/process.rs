@@ -35,7 +35,7 @@ pub enum Occurrence {
 }
 
 /// Bytes of a line that are kept together.
-const MOST_LINE_BYTES: usize = 4096;
+pub const MOST_LINE_BYTES: usize = 4096;
 
 /// A process that runs, under a guardian.
 #[derive(Debug)]
@@ -208,7 +208,8 @@ const KEPT_LINES: usize = 200;
 
 impl Tail {
     /// One more.
-    pub fn push(&mut self, line: String) {
+    pub fn push(&mut self, mut line: String) {
+        line.truncate(line.floor_char_boundary(MOST_LINE_BYTES));
         if self.lines.len() == KEPT_LINES {
             self.lines.pop_front();
         }

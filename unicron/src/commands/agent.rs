@@ -48,6 +48,8 @@ pub struct Agent {
 impl Agent {
     /// Runs the command.
     pub fn run(self) -> anyhow::Result<()> {
+        crate::coordinator::name::check(&self.node)
+            .map_err(|problem| BadInput(format!("--node: {problem}")))?;
         let gpus = common::device::discover().gpus;
         let gpus: Vec<String> = gpus.gpus().iter().map(|gpu| gpu.name.clone()).collect();
         let slots = match self.slots.unwrap_or(gpus.len()) {

@@ -59,6 +59,8 @@ impl Coordinator {
     /// Runs the command.
     pub fn run(self) -> anyhow::Result<()> {
         self.check()?;
+        // Every agent is a connection.
+        crate::rpc::file_limit::raise();
         wait_for(async move {
             std::fs::create_dir_all(&self.data).bad_input(self.data.display())?;
             let listener = TcpListener::bind(self.listen).await;

@@ -258,7 +258,8 @@ impl Lead {
         session: Session,
         reply: oneshot::Sender<Result<usize, String>>,
     ) {
-        match self.brain.attend(now, session.id, hello) {
+        let checked = super::limits::check(&from_agent::Message::Hello(hello.clone()));
+        match checked.and_then(|()| self.brain.attend(now, session.id, hello)) {
             Ok((node, welcome)) => {
                 session.send(to_agent::Message::Welcome(welcome));
                 self.sessions.insert(node, session);
@@ -274,6 +275,13 @@ impl Lead {
     fn said(&mut self, now: Now, node: usize, session: u64, message: from_agent::Message) {
         if self.sessions.get(&node).is_none_or(|known| known.id != session) {
             return;
+        }
+        if let Err(reason) = super::limits::check(&message) {
+            // Whoever says such things isn't listened to any more; its lease decides what comes of it.
+            if let Some(known) = self.sessions.remove(&node) {
+                known.send(to_agent::Message::Refused(v1::Refused { reason }));
+            }
+            return self.brain.left(now, node, session);
         }
         match message {
             from_agent::Message::Heartbeat(heartbeat) => {
@@ -297,9 +305,9 @@ impl Lead {
         if let Some(sequence) = self.store(&outbox).await? {
             self.events.send_replace(sequence);
         }
-        for node in outbox.pushes {
+        for (node, state) in self.brain.tell(&outbox.pushes) {
             if let Some(session) = self.sessions.get(&node) {
-                let has_replaced = session.push(self.brain.node_state(node));
+                let has_replaced = session.push(state);
                 self.figures.pushes += 1;
                 self.figures.coalesced += u64::from(has_replaced);
             }

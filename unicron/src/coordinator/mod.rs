@@ -2,7 +2,9 @@
 //!
 //! | what | file |
 //! |---|---|
+//! | what tasks and nodes may be called | [`name`] |
 //! | the file that describes a task | [`task_file`] |
+//! | how much agents may say | `limits` |
 //! | what it thinks, without IO | [`brain`] |
 //! | what a task has got for its workers' time | [`account`] |
 //! | driving the brain: store, then send | [`lead`] |
@@ -16,7 +18,9 @@ pub mod account;
 pub mod brain;
 mod events;
 pub mod lead;
+mod limits;
 pub mod metrics;
+pub mod name;
 pub mod server;
 pub mod service;
 pub mod session;

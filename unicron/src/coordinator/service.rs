@@ -168,7 +168,7 @@ impl Service {
         mut stream: Streaming<FromAgent>,
         connection: mpsc::Sender<Result<ToAgent, Status>>,
     ) {
-        let (session, outgoing) = Session::new(id);
+        let (session, outgoing, seen) = Session::new(id);
         let (reply, answer) = oneshot::channel();
         if self.asks.send(Ask::Attend { hello, session, reply }).await.is_err() {
             return;
@@ -189,7 +189,14 @@ impl Service {
                 () = &mut forwarding => break,
                 said = stream.next() => {
                     let Some(Ok(said)) = said else { break };
-                    let Some(message) = said.message else { continue };
+                    let message = match said.message {
+                        Some(from_agent::Message::StateSeen(state)) => {
+                            seen.note(state.version);
+                            continue;
+                        }
+                        Some(message) => message,
+                        None => continue,
+                    };
                     let ask = Ask::Said { node, session: id, message };
                     if self.asks.send(ask).await.is_err() {
                         return;

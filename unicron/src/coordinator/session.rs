@@ -1,7 +1,9 @@
-//! The way to one agent. The newest state replaces one that wasn't sent yet, so an agent that reads slowly
-//! skips what is old and ends in the right state, and needs no memory here however long it sleeps.
+//! The way to one agent. The newest state replaces one that wasn't sent yet, and the next is sent when the
+//! agent has taken in the last, so an agent that reads slowly skips what is old and ends in the right state,
+//! and needs no memory here, nor in the network's buffers, however long it sleeps.
 
-use crate::proto::v1::{NodeState, ToAgent, to_agent};
+use super::brain::Told;
+use crate::proto::v1::{ToAgent, to_agent};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use tokio::sync::{mpsc, watch};
@@ -17,7 +19,7 @@ pub struct Session {
     /// No other session of this coordinator's has it.
     pub id: u64,
     messages: mpsc::Sender<to_agent::Message>,
-    state: watch::Sender<Option<NodeState>>,
+    state: watch::Sender<Option<Told>>,
     /// The version of the last state that was forwarded.
     forwarded: Arc<AtomicU64>,
 }
@@ -26,20 +28,38 @@ pub struct Session {
 #[derive(Debug)]
 pub struct Outgoing {
     messages: mpsc::Receiver<to_agent::Message>,
-    state: watch::Receiver<Option<NodeState>>,
+    state: watch::Receiver<Option<Told>>,
     forwarded: Arc<AtomicU64>,
+    /// The version of the last state that the agent has taken in.
+    seen: watch::Receiver<u64>,
+}
+
+/// Says which state the agent has taken in.
+#[derive(Debug)]
+pub struct Seen(watch::Sender<u64>);
+
+impl Seen {
+    /// The state of this version.
+    pub fn note(&self, version: u64) {
+        self.0.send_replace(version);
+    }
 }
 
 impl Session {
-    /// Both ends of one.
+    /// Both ends of one, and what has to hear which states the agent has taken in.
     #[must_use]
-    pub fn new(id: u64) -> (Self, Outgoing) {
+    pub fn new(id: u64) -> (Self, Outgoing, Seen) {
         let (messages, received) = mpsc::channel(MOST_WAITING);
         let (state, watched) = watch::channel(None);
+        let (seen, noted) = watch::channel(0);
         let forwarded = Arc::new(AtomicU64::new(0));
-        let outgoing =
-            Outgoing { messages: received, state: watched, forwarded: Arc::clone(&forwarded) };
-        (Self { id, messages, state, forwarded }, outgoing)
+        let outgoing = Outgoing {
+            messages: received,
+            state: watched,
+            forwarded: Arc::clone(&forwarded),
+            seen: noted,
+        };
+        (Self { id, messages, state, forwarded }, outgoing, Seen(seen))
     }
 
     /// A message, unless too many wait.
@@ -49,7 +69,7 @@ impl Session {
     }
 
     /// The newest state; whether it replaced one that wasn't sent.
-    pub fn push(&self, state: NodeState) -> bool {
+    pub fn push(&self, state: Told) -> bool {
         let mut has_replaced = false;
         // Nobody forwards a state while this holds it.
         self.state.send_modify(|newest| {
@@ -64,6 +84,8 @@ impl Session {
 impl Outgoing {
     /// Forwards until either side has gone. Messages come before states: the welcome is the first.
     pub async fn forward(mut self, connection: mpsc::Sender<Result<ToAgent, Status>>) {
+        // The state that is under way.
+        let mut unseen = None;
         loop {
             let message = tokio::select! {
                 biased;
@@ -71,14 +93,23 @@ impl Outgoing {
                     Some(message) => message,
                     None => return,
                 },
-                changed = self.state.changed() => {
+                changed = self.seen.changed(), if unseen.is_some() => {
+                    if changed.is_err() {
+                        return;
+                    }
+                    let seen = *self.seen.borrow_and_update();
+                    unseen = unseen.filter(|version| *version > seen);
+                    continue;
+                }
+                changed = self.state.changed(), if unseen.is_none() => {
                     if changed.is_err() {
                         return;
                     }
                     let newest = self.state.borrow_and_update();
                     let Some(state) = &*newest else { continue };
                     self.forwarded.store(state.version, Ordering::Relaxed);
-                    to_agent::Message::State(state.clone())
+                    unseen = Some(state.version);
+                    to_agent::Message::State(state.to_wire())
                 }
             };
             let message = ToAgent { message: Some(message) };
@@ -93,19 +124,29 @@ impl Outgoing {
 mod tests {
     use super::*;
 
+    async fn state(received: &mut mpsc::Receiver<Result<ToAgent, Status>>) -> u64 {
+        match received.recv().await {
+            Some(Ok(ToAgent { message: Some(to_agent::Message::State(state)) })) => state.version,
+            other => panic!("{other:?}"),
+        }
+    }
+
     #[tokio::test]
     async fn a_slow_reader_gets_the_newest_state_only() {
-        let (session, outgoing) = Session::new(1);
-        let push = |version| session.push(NodeState { version, ..NodeState::default() });
-        assert_eq!((1..=1000).filter(|&version| push(version)).count(), 999);
-        let (connection, mut received) = mpsc::channel(1);
+        let (session, outgoing, seen) = Session::new(1);
+        let push = |version| session.push(Told::nothing(version));
+        assert_eq!((1..=10).filter(|&version| push(version)).count(), 9);
+        // However much room there is on the way.
+        let (connection, mut received) = mpsc::channel(1000);
         let forwarding = tokio::spawn(outgoing.forward(connection));
-        let Some(Ok(ToAgent { message: Some(to_agent::Message::State(state)) })) =
-            received.recv().await
-        else {
-            panic!()
-        };
-        assert_eq!(state.version, 1000);
+        assert_eq!(state(&mut received).await, 10);
+        for version in 11..=1000 {
+            push(version);
+            tokio::task::yield_now().await;
+        }
+        assert!(received.try_recv().is_err());
+        seen.note(10);
+        assert_eq!(state(&mut received).await, 1000);
         drop(session);
         assert!(received.recv().await.is_none());
         forwarding.await.unwrap();

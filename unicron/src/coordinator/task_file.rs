@@ -12,9 +12,10 @@
 //! seed = 1
 //! ```
 
+use super::name;
 use crate::plan::{Present, Task};
 use crate::throughput::Throughput;
-use crate::train::settings::MICRO_BATCHES;
+use crate::train::settings::{self, MICRO_BATCHES, Shape};
 use crate::{Error, Result};
 use serde::Deserialize;
 use std::collections::BTreeMap;
@@ -92,6 +93,30 @@ pub struct Train {
     pub arguments: Vec<String>,
 }
 
+impl Train {
+    /// What the trainer would refuse, long after the task was accepted.
+    fn problem(&self) -> Option<(&'static str, String)> {
+        let Some(shape) = Shape::preset(&self.preset) else {
+            let presets = Shape::PRESETS.join(", ");
+            return Some(("preset", format!("{:?} is none of {presets}", self.preset)));
+        };
+        let usual = settings::Settings::of(shape);
+        let count = |given: usize| u32::try_from(given).unwrap_or(u32::MAX);
+        let settings = settings::Settings {
+            stages: count(self.stages),
+            micro_batches: self.micro_batches.map_or(usual.micro_batches, count),
+            ..usual
+        };
+        match settings.check() {
+            Err(Error::Setting { setting, problem }) if setting == "stages" => {
+                Some(("stages", problem))
+            }
+            Err(Error::Setting { problem, .. }) => Some(("micro_batches", problem)),
+            _ => None,
+        }
+    }
+}
+
 fn one() -> f64 {
     1.0
 }
@@ -105,12 +130,11 @@ fn usual_flops() -> f64 {
     1.5e14
 }
 
-/// Far above what anybody runs; keeps a hostile file from asking for huge tables.
-const MAX_WORKERS: usize = 100_000;
-const MAX_STAGES: usize = 1024;
-const MAX_NAME_BYTES: usize = 100;
-/// Bytes of the longest file.
-pub const MAX_BYTES: usize = 256 * 1024;
+/// A task's workers and their group are one record, which has to fit into one change of the store, with
+/// as many again while all of them move.
+const MAX_WORKERS: usize = 1_500;
+/// Bytes of the longest file. Every worker is told the command and the environment in it.
+pub const MAX_BYTES: usize = 64 * 1024;
 
 impl TaskFile {
     /// Reads and checks a file.
@@ -118,7 +142,7 @@ impl TaskFile {
     /// # Errors
     /// If it can't be read, isn't a task file (with its line), or asks for what can't be.
     pub fn read(path: &Path) -> Result<(Self, String)> {
-        let text = std::fs::read_to_string(path).map_err(Error::io(path))?;
+        let text = crate::text::read(path, MAX_BYTES as u64, "task file")?;
         Ok((Self::parse(&text, path)?, text))
     }
 
@@ -156,17 +180,8 @@ impl TaskFile {
 
     /// What can't be, by key.
     fn problem(&self) -> Option<(&'static str, String)> {
-        let is_plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
         let stages = self.stages();
-        if self.name.is_empty()
-            || self.name.len() > MAX_NAME_BYTES
-            || !self.name.chars().all(is_plain)
-            || self.name.starts_with('.')
-        {
-            let name = self.name.chars().take(40).collect::<String>();
-            let problem = format!(
-                "{name:?} is no name: 1 to {MAX_NAME_BYTES} letters, digits, `-`, `_` and `.`, not `.` first"
-            );
+        if let Err(problem) = name::check(&self.name) {
             return Some(("name", problem));
         }
         if !(self.weight > 0.0 && self.weight.is_finite()) {
@@ -196,9 +211,10 @@ impl TaskFile {
             (Some(train), None) if train.iterations == 0 => {
                 Some(("iterations", "0; at least 1".to_owned()))
             }
-            (Some(_), None) if !(1..=MAX_STAGES).contains(&stages) || stages > self.workers => {
+            (Some(_), None) if !(1..=self.workers).contains(&stages) => {
                 Some(("stages", format!("{stages} is not 1 to the {} workers", self.workers)))
             }
+            (Some(train), None) => train.problem(),
             _ => None,
         }
     }
@@ -295,7 +311,7 @@ mod tests {
         let train = "[train]\npreset = \"tiny\"\niterations = 9\n";
         assert_eq!(
             error(&format!("name = \"a\"\nworkers = 0\n{train}")),
-            "task.toml:2: workers: 0 is not 1 to 100000"
+            "task.toml:2: workers: 0 is not 1 to 1500"
         );
         assert!(
             error("name = \"a b\"\nworkers = 1\ncommand = [\"x\"]")
@@ -308,6 +324,19 @@ mod tests {
         assert_eq!(
             error(&format!("name = \"a\"\nworkers = 2\n{train}stages = 3")),
             "task.toml:6: stages: 3 is not 1 to the 2 workers"
+        );
+        let huge = "[train]\npreset = \"huge\"\niterations = 9\n";
+        assert_eq!(
+            error(&format!("name = \"a\"\nworkers = 2\n{huge}")),
+            "task.toml:4: preset: \"huge\" is none of nano, tiny, small"
+        );
+        assert_eq!(
+            error(&format!("name = \"a\"\nworkers = 9\n{train}stages = 9")),
+            "task.toml:6: stages: 9 is not in 1 to 4"
+        );
+        assert_eq!(
+            error(&format!("name = \"a\"\nworkers = 2\n{train}micro_batches = 0")),
+            "task.toml:6: micro_batches: 0 is not in 1 to 4096"
         );
         let unknown = error("name = \"a\"\nworkers = 1\nworker = 2\n");
         assert!(unknown.starts_with("task.toml:3: unknown field `worker`"), "{unknown}");

@@ -7,15 +7,17 @@
 //! | what goes wrong on purpose | [`fault`] |
 //! | many things that go wrong at once | [`chaos`] |
 //! | nodes that can be cut off from each other | [`network`] |
+//! | thousands of agents that are made up | [`swarm`] |
 //! | a process that ends with us | `child` |
 
 pub mod chaos;
 mod child;
 pub mod fault;
 pub mod network;
+pub mod swarm;
 
 use crate::proto::v1;
-use crate::rpc::{Client, Endpoints};
+use crate::rpc::{Client, Endpoints, TlsFiles};
 use crate::{Error, Result};
 use child::Child;
 use network::Network;
@@ -41,10 +43,20 @@ pub struct Options {
     pub has_networks: bool,
 }
 
+/// Certificates of both sides, where a cluster's connections are encrypted.
+#[derive(Debug, Clone)]
+pub struct Encryption {
+    /// The coordinators'.
+    pub coordinator: TlsFiles,
+    /// Of everybody who talks to them.
+    pub client: TlsFiles,
+}
+
 /// A cluster that runs.
 #[derive(Debug)]
 pub struct LocalCluster {
     options: Options,
+    encryption: Option<Encryption>,
     /// By address.
     coordinators: BTreeMap<String, Child>,
     /// Of the coordinator that is started again where it was.
@@ -68,24 +80,57 @@ impl LocalCluster {
     /// # Errors
     /// If it doesn't come up.
     pub async fn start(options: Options) -> Result<Self> {
+        Self::start_with(options, None).await
+    }
+
+    /// The same, with certificates on both sides of every connection.
+    ///
+    /// # Errors
+    /// If it doesn't come up, or a certificate can't be read.
+    pub async fn start_encrypted(options: Options, encryption: Encryption) -> Result<Self> {
+        Self::start_with(options, Some(encryption)).await
+    }
+
+    async fn start_with(options: Options, encryption: Option<Encryption>) -> Result<Self> {
         std::fs::create_dir_all(&options.folder).map_err(Error::io(&options.folder))?;
         let network = options.has_networks.then(Network::new).transpose()?;
-        let listen = any_port(network.as_ref());
-        let (coordinator, address) = start_coordinator(&options, &listen).await?;
-        coordinator.says("leads in term ", START_PATIENCE).await?;
-        let metrics_address = metrics_address(&coordinator).await?;
-        let endpoints = Endpoints::new(&address, None, None)?;
-        let coordinators = BTreeMap::from([(address.clone(), coordinator)]);
-        let agents = BTreeMap::new();
-        Ok(Self {
+        let mut cluster = Self {
             options,
-            coordinators,
-            first_address: address,
-            metrics_address,
-            agents,
-            endpoints,
+            encryption,
+            coordinators: BTreeMap::new(),
+            first_address: String::new(),
+            metrics_address: String::new(),
+            agents: BTreeMap::new(),
+            // Of nobody yet.
+            endpoints: Endpoints::new("127.0.0.1:0", None, None)?,
             network,
-        })
+        };
+        let (coordinator, address) = cluster.start_coordinator(&cluster.any_port()).await?;
+        coordinator.says("leads in term ", START_PATIENCE).await?;
+        cluster.metrics_address = metrics_address(&coordinator).await?;
+        cluster.first_address.clone_from(&address);
+        cluster.coordinators.insert(address, coordinator);
+        cluster.endpoints = cluster.reachable()?;
+        Ok(cluster)
+    }
+
+    /// Endpoints of all coordinators.
+    fn reachable(&self) -> Result<Endpoints> {
+        let client = self.encryption.as_ref().map(|encryption| encryption.client.read());
+        Endpoints::new(&self.addresses(), client.transpose()?, None)
+    }
+
+    /// Where the coordinators are, and how they know us.
+    #[must_use]
+    pub fn endpoints(&self) -> &Endpoints {
+        &self.endpoints
+    }
+
+    /// The processor's time that the coordinator has used which was started first.
+    #[must_use]
+    pub fn coordinator_cpu(&self) -> Option<Duration> {
+        let pid = self.coordinators.get(&self.first_address)?.pid()?;
+        Some(crate::agent::proc_stat::read(Path::new(&format!("/proc/{pid}")))?.cpu)
     }
 
     /// Starts another coordinator on the same etcd. Agents that are started afterwards know of it.
@@ -93,10 +138,9 @@ impl LocalCluster {
     /// # Errors
     /// If it doesn't come up.
     pub async fn add_coordinator(&mut self) -> Result<()> {
-        let listen = any_port(self.network.as_ref());
-        let (coordinator, address) = start_coordinator(&self.options, &listen).await?;
+        let (coordinator, address) = self.start_coordinator(&self.any_port()).await?;
         self.coordinators.insert(address, coordinator);
-        self.endpoints = Endpoints::new(&self.addresses(), None, None)?;
+        self.endpoints = self.reachable()?;
         Ok(())
     }
 
@@ -166,7 +210,7 @@ impl LocalCluster {
     /// # Errors
     /// If it doesn't come up.
     pub async fn restart_coordinator(&mut self) -> Result<()> {
-        let (coordinator, address) = start_coordinator(&self.options, &self.first_address).await?;
+        let (coordinator, address) = self.start_coordinator(&self.first_address).await?;
         coordinator.says("leads in term ", START_PATIENCE).await?;
         self.metrics_address = metrics_address(&coordinator).await?;
         self.coordinators.insert(address, coordinator);
@@ -303,29 +347,45 @@ impl LocalCluster {
             coordinator.wait_or_kill().await;
         }
     }
+
+    /// Where a coordinator listens that doesn't care.
+    fn any_port(&self) -> String {
+        let address = self.network.as_ref().map_or(Ipv4Addr::LOCALHOST, Network::address);
+        format!("{address}:0")
+    }
+
+    async fn start_coordinator(&self, listen: &str) -> Result<(Child, String)> {
+        let data = self.options.folder.join("coordinator").display().to_string();
+        let lease = self.options.lease_s.to_string();
+        let mut arguments =
+            vec!["coordinator", "--listen", listen, "--data", &data, "--lease", &lease];
+        if self.options.has_networks {
+            // Others than the nodes have no way there.
+            arguments.push("--insecure");
+        }
+        arguments.extend(["--metrics", "127.0.0.1:0"]);
+        if let Some(etcd) = &self.options.etcd {
+            arguments.extend(["--etcd", etcd]);
+        }
+        let files =
+            self.encryption.as_ref().map(|encryption| arguments_of(&encryption.coordinator));
+        let files = files.unwrap_or_default();
+        arguments.extend(files.iter().map(String::as_str));
+        let coordinator = Child::start(&self.options, "coordinator", &[], &arguments)?;
+        let address = coordinator.says("listens on ", START_PATIENCE).await?;
+        Ok((coordinator, address))
+    }
 }
 
-/// Where a coordinator listens that doesn't care.
-fn any_port(network: Option<&Network>) -> String {
-    let address = network.map_or(Ipv4Addr::LOCALHOST, Network::address);
-    format!("{address}:0")
-}
-
-async fn start_coordinator(options: &Options, listen: &str) -> Result<(Child, String)> {
-    let data = options.folder.join("coordinator").display().to_string();
-    let lease = options.lease_s.to_string();
-    let mut arguments = vec!["coordinator", "--listen", listen, "--data", &data, "--lease", &lease];
-    if options.has_networks {
-        // Others than the nodes have no way there.
-        arguments.push("--insecure");
-    }
-    arguments.extend(["--metrics", "127.0.0.1:0"]);
-    if let Some(etcd) = &options.etcd {
-        arguments.extend(["--etcd", etcd]);
-    }
-    let coordinator = Child::start(options, "coordinator", &[], &arguments)?;
-    let address = coordinator.says("listens on ", START_PATIENCE).await?;
-    Ok((coordinator, address))
+/// Certificates as arguments of a command.
+fn arguments_of(files: &TlsFiles) -> Vec<String> {
+    let given = [
+        ("--tls-ca", Some(&files.ca)),
+        ("--tls-cert", files.certificate.as_ref()),
+        ("--tls-key", files.key.as_ref()),
+    ];
+    let given = given.into_iter().filter_map(|(name, path)| Some((name, path?)));
+    given.flat_map(|(name, path)| [name.to_owned(), path.display().to_string()]).collect()
 }
 
 async fn metrics_address(coordinator: &Child) -> Result<String> {

@@ -1,5 +1,7 @@
 //! Messages and services as they are on the wire, generated from `unicron/proto`.
 
+mod group;
+
 /// The coordinator's service.
 #[allow(missing_docs, clippy::all, clippy::pedantic)]
 pub mod v1 {

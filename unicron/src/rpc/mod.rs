@@ -4,11 +4,13 @@
 //! |---|---|
 //! | certificates of servers and clients | [`tls`] |
 //! | finding the coordinator that leads, and talking to it | [`client`] |
+//! | how many connections a process may have | [`file_limit`] |
 //!
 //! Whoever may talk to a coordinator may run programs on the nodes. So an address other than loopback asks
 //! for certificates on both sides, or for an explicit `--insecure`.
 
 pub mod client;
+pub mod file_limit;
 pub mod tls;
 
 pub use client::{Client, Endpoints};

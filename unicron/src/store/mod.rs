@@ -26,7 +26,7 @@ mod over;
 
 pub use change::{Change, MOST_CHANGE_BYTES, MOST_CHANGE_PARTS, MOST_KEY_BYTES};
 pub use embedded::{Embedded, FILE_NAME};
-pub use etcd::{Etcd, EtcdSettings, Identity, Tls};
+pub use etcd::{Etcd, EtcdSettings};
 
 use crate::Result;
 use std::fmt;

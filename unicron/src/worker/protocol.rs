@@ -30,6 +30,15 @@ pub const PROTOCOL: u32 = 1;
 /// Bytes of the longest line. A traceback is long; nothing that is longer belongs here.
 pub const MOST_LINE_BYTES: usize = 256 * 1024;
 
+/// Bytes of the longest address, fingerprint or checksum.
+pub const MOST_WORD_BYTES: usize = 256;
+
+/// Bytes of the longest path, as of Linux.
+pub const MOST_PATH_BYTES: usize = 4096;
+
+/// Workers that one waits for at a time: more than a group has.
+const MOST_WAITED_FOR: usize = 4096;
+
 /// What an agent puts into a worker's environment.
 pub mod env {
     /// Path of the agent's socket.
@@ -160,6 +169,42 @@ pub enum FromWorker {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         weights_sha256: Option<String>,
     },
+}
+
+impl FromWorker {
+    /// Checks the lengths of what goes on to the coordinator, which keeps it.
+    ///
+    /// # Errors
+    /// What is too long.
+    pub fn check(&self) -> Result<(), String> {
+        let none = String::new();
+        let words = match self {
+            Self::Ready { address, fingerprint } => [
+                ("address", address, MOST_WORD_BYTES),
+                ("fingerprint", fingerprint, MOST_WORD_BYTES),
+            ],
+            Self::Checkpoint { path, .. } => {
+                [("path", path, MOST_PATH_BYTES), ("", &none, MOST_WORD_BYTES)]
+            }
+            Self::LostPeer { error, .. } => {
+                [("error", error, MOST_PATH_BYTES), ("", &none, MOST_WORD_BYTES)]
+            }
+            Self::Waiting { workers, .. } if workers.len() > MOST_WAITED_FOR => {
+                return Err(format!("it waits for {} workers", workers.len()));
+            }
+            Self::Done { weights_file, weights_sha256, .. } => [
+                ("weights_file", weights_file.as_ref().unwrap_or(&none), MOST_PATH_BYTES),
+                ("weights_sha256", weights_sha256.as_ref().unwrap_or(&none), MOST_WORD_BYTES),
+            ],
+            _ => return Ok(()),
+        };
+        match words.into_iter().find(|(_, word, most)| word.len() > *most) {
+            Some((what, word, most)) => {
+                Err(format!("{what} has {} bytes; at most {most}", word.len()))
+            }
+            None => Ok(()),
+        }
+    }
 }
 
 /// Work that was done a second time, because who had done it died.
@@ -331,6 +376,17 @@ mod tests {
         let long = vec![b' '; MOST_LINE_BYTES + 9];
         let error = read::<FromWorker>(&mut long.as_slice()).unwrap_err().to_string();
         assert_eq!(error, "a line has more than 262144 bytes");
+    }
+
+    #[test]
+    fn what_is_too_long_to_be_passed_on_is_named() {
+        let path = "x".repeat(MOST_PATH_BYTES + 1);
+        let written = FromWorker::Checkpoint { epoch: 1, iteration: 1, path };
+        assert_eq!(written.check().unwrap_err(), "path has 4097 bytes; at most 4096");
+        let workers = (0..5000).collect();
+        let waiting = FromWorker::Waiting { epoch: 1, workers };
+        assert_eq!(waiting.check().unwrap_err(), "it waits for 5000 workers");
+        assert_eq!(FromWorker::RolledBack { epoch: 1, iteration: 2 }.check(), Ok(()));
     }
 
     proptest! {

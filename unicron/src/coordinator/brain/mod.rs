@@ -12,6 +12,7 @@
 //! | the core's commands, carried out | `decide` |
 //! | what time is spent on | [`accounts`] |
 //! | what people ask | `request` |
+//! | what nodes are told to have | `push` |
 //! | what is stored, and taking over | [`record`] |
 //!
 //! **Invariant:** no IO, no clock, no random number: the same calls at the same times have the same
@@ -26,12 +27,15 @@ mod failure;
 mod group;
 pub mod node;
 mod progress;
+mod push;
 pub mod record;
 mod request;
 mod roster;
 pub mod task;
 #[cfg(test)]
 mod tests;
+
+pub use push::Told;
 
 use crate::cluster::{Cluster, Hardware};
 use crate::core::{Config, Core, PlanSource};
@@ -293,64 +297,6 @@ impl Brain {
             .iter()
             .enumerate()
             .find_map(|(index, task)| task.workers.get(&worker).map(|worker| (index, worker)))
-    }
-
-    /// What a node is to have, newer than what this gave before.
-    pub fn node_state(&mut self, node: usize) -> v1::NodeState {
-        let version = self.number();
-        let mut workers = Vec::new();
-        let mut groups = Vec::new();
-        for task in &self.tasks {
-            let here = task.workers.iter().filter(|(_, worker)| worker.node == node);
-            let mut is_here = false;
-            for (&number, worker) in here {
-                is_here = true;
-                workers.push(v1::WantedWorker {
-                    worker: number,
-                    task: task.file.name.clone(),
-                    stage: worker.stage,
-                    launch: Some(self.launch(task)),
-                });
-            }
-            if let Some(group) = task.group.as_ref().filter(|_| is_here) {
-                groups.push(to_wire(&task.file.name, group));
-            }
-        }
-        v1::NodeState { version, workers, groups }
-    }
-
-    fn launch(&self, task: &Task) -> v1::Launch {
-        let folder = match &task.file.checkpoints {
-            Some(folder) => folder.clone(),
-            None => format!("{}/{}", self.settings.checkpoints, task.file.name),
-        };
-        let mut environment: BTreeMap<String, String> = task.file.environment.clone();
-        environment.insert(crate::worker::protocol::env::CHECKPOINTS.to_owned(), folder);
-        let (command, is_unicron) = match task.file.train_arguments() {
-            Some(arguments) => (arguments, true),
-            None => (task.file.command.clone().unwrap_or_default(), false),
-        };
-        v1::Launch { command, environment: environment.into_iter().collect(), is_unicron }
-    }
-}
-
-/// A group as it is on the wire.
-fn to_wire(task: &str, group: &crate::worker::protocol::Group) -> v1::Group {
-    let member = |member: &crate::worker::protocol::Member| v1::Member {
-        worker: member.worker,
-        stage: member.stage,
-        node: member.node.clone(),
-        address: member.address.clone(),
-    };
-    let checkpoint = group.checkpoint.as_ref().map(|checkpoint| v1::Checkpoint {
-        iteration: checkpoint.iteration,
-        path: checkpoint.path.clone(),
-    });
-    v1::Group {
-        task: task.to_owned(),
-        epoch: group.epoch,
-        members: group.members.iter().map(member).collect(),
-        checkpoint,
     }
 }
 

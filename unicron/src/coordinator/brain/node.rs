@@ -9,6 +9,7 @@ use super::accounts::SlotTime;
 use super::failure::Gone;
 use super::task::Task;
 use super::{Brain, Now};
+use crate::coordinator::name;
 use crate::core::Event;
 use crate::proto::v1;
 use crate::worker::protocol::PROTOCOL;
@@ -260,24 +261,19 @@ impl Brain {
 }
 
 /// Far above what a machine has.
-const MAX_SLOTS: u32 = 1024;
-const MAX_NAME_BYTES: usize = 100;
+const MAX_SLOTS: u32 = 256;
 
 fn check(hello: &v1::Hello) -> Result<(), String> {
     if hello.protocol != PROTOCOL {
         let theirs = hello.protocol;
         return Err(format!("this coordinator speaks protocol {PROTOCOL}, the agent {theirs}"));
     }
-    let is_plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
-    let name = &hello.node;
-    if name.is_empty() || name.len() > MAX_NAME_BYTES || !name.chars().all(is_plain) {
-        return Err(format!("{name:?} is no node's name: letters, digits, `-`, `_` and `.`"));
-    }
+    name::check(&hello.node).map_err(|problem| format!("node {problem}"))?;
     if !(1..=MAX_SLOTS).contains(&hello.slots) {
         return Err(format!("{} slots; a node has 1 to {MAX_SLOTS}", hello.slots));
     }
-    if hello.incarnation.is_empty() || hello.incarnation.len() > MAX_NAME_BYTES {
-        return Err("an agent's incarnation has 1 to 100 bytes".to_owned());
+    if hello.incarnation.is_empty() {
+        return Err("an agent says of which start it is".to_owned());
     }
     Ok(())
 }

@@ -14,7 +14,7 @@ impl Brain {
         use v1::from_agent::Message as Said;
         match message {
             // The connection's first word, and what the driver answers itself.
-            Said::Hello(_) | Said::Heartbeat(_) | Said::LogTail(_) => {}
+            Said::Hello(_) | Said::Heartbeat(_) | Said::LogTail(_) | Said::StateSeen(_) => {}
             Said::Started(started) => self.worker_started(now, node, &started),
             Said::Ready(ready) => {
                 let found = self.find(ready.worker).map(|(task, worker)| (task, worker.node));

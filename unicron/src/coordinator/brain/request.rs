@@ -159,15 +159,15 @@ impl Brain {
     /// All nodes, as people see them.
     #[must_use]
     pub fn nodes_reply(&self, now: Now) -> v1::NodesReply {
-        let used = |node: usize| {
-            let workers = self.tasks.iter().flat_map(|task| task.workers.values());
-            workers.filter(|worker| worker.node == node).count() as u32
-        };
+        let mut used = vec![0; self.nodes.len()];
+        for worker in self.tasks.iter().flat_map(|task| task.workers.values()) {
+            used[worker.node] += 1;
+        }
         let nodes = self.nodes.iter().enumerate().map(|(index, node)| v1::Node {
             name: node.name.clone(),
             state: node.state().to_owned(),
             slots: node.slots as u32,
-            used: used(index),
+            used: used[index],
             reason: node.reason.clone(),
             lease_left_s: node.lease_until_s.map(|until_s| until_s - now.s),
             gpus: node.gpus.clone(),

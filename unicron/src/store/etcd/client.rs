@@ -2,18 +2,16 @@
 //!
 //! So a call may be made twice although it worked the first time. Whoever calls makes that harmless.
 
+use super::EtcdSettings;
 use super::wire::kv_client::KvClient;
 use super::wire::{KeyValue, RangeRequest, RangeResponse, TxnRequest, TxnResponse};
-use super::{EtcdSettings, Tls};
 use crate::store::{MOST_CHANGE_BYTES, MOST_KEY_BYTES};
 use crate::{Error, Result};
-use std::fs;
-use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 use tokio::time::{Instant, sleep, timeout};
-use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity};
+use tonic::transport::{Channel, ClientTlsConfig, Endpoint};
 use tonic::{Code, Response, Status};
 
 /// Keys of one answer.
@@ -46,7 +44,8 @@ struct Members {
 
 impl Client {
     pub fn new(settings: &EtcdSettings) -> Result<Self> {
-        let tls = settings.tls.as_ref().map(tls_config).transpose()?;
+        let tls =
+            settings.tls.as_ref().map(|files| files.read().map(|tls| tls.client())).transpose()?;
         let channel = |endpoint: &String| channel(endpoint, tls.as_ref());
         let channels = settings.endpoints.iter().map(channel).collect::<Result<Vec<_>>>()?;
         if channels.is_empty() {
@@ -223,18 +222,6 @@ fn channel(endpoint: &str, tls: Option<&ClientTlsConfig>) -> Result<Channel> {
         built = built.tls_config(tls.clone()).map_err(|error| wrong(error.to_string()))?;
     }
     Ok(built.connect_lazy())
-}
-
-fn tls_config(tls: &Tls) -> Result<ClientTlsConfig> {
-    let read = |path: &Path| fs::read(path).map_err(Error::io(path));
-    let authority = Certificate::from_pem(read(&tls.authority)?);
-    let config = ClientTlsConfig::new().ca_certificate(authority);
-    Ok(match &tls.identity {
-        Some(files) => {
-            config.identity(Identity::from_pem(read(&files.certificate)?, read(&files.key)?))
-        }
-        None => config,
-    })
 }
 
 fn setting(problem: String) -> Error {

@@ -27,8 +27,8 @@ mod wire {
 
 use super::{Event, KEPT_EVENTS, Leadership, MOST_EVENTS_READ, Store};
 use crate::Result;
+use crate::rpc::TlsFiles;
 use client::Client;
-use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use wire::range_request::{SortOrder, SortTarget};
@@ -42,29 +42,11 @@ pub struct EtcdSettings {
     /// What all keys start with; coordinators of one cluster have the same.
     pub prefix: String,
     /// For `https://`.
-    pub tls: Option<Tls>,
+    pub tls: Option<TlsFiles>,
     /// How long an operation is tried again before it fails.
     pub deadline: Duration,
     /// At least so many of the newest events are kept.
     pub kept_events: u64,
-}
-
-/// Files for a connection by TLS, in PEM.
-#[derive(Debug, Clone)]
-pub struct Tls {
-    /// Of the authority that signed etcd's certificate.
-    pub authority: PathBuf,
-    /// What etcd knows this coordinator by, where it asks.
-    pub identity: Option<Identity>,
-}
-
-/// A certificate and its key, in PEM.
-#[derive(Debug, Clone)]
-pub struct Identity {
-    /// The certificate's file.
-    pub certificate: PathBuf,
-    /// The key's file.
-    pub key: PathBuf,
 }
 
 impl EtcdSettings {

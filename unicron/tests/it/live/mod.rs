@@ -1,12 +1,14 @@
 //! A cluster of real processes: whatever fails, every task ends with the weights of a run without failures,
 //! bit for bit, and nothing is left running.
 
+mod bad_input;
 mod chaos;
 mod failover;
 mod metrics;
 mod processes;
 mod replay;
 mod security;
+mod swarm;
 
 use super::UNICRON;
 use processes::none_is_left;
@@ -149,32 +151,6 @@ fn a_program_that_cannot_work_is_stopped_with_the_evidence() {
         cluster.end().await;
     });
     none_is_left(folder.path().file_name().unwrap().to_str().unwrap());
-}
-
-#[test]
-fn bad_input_is_refused_by_name() {
-    let folder = tempfile::tempdir().unwrap();
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
-    runtime.block_on(async {
-        let cluster = cluster(folder.path(), 1).await;
-        let addresses = cluster.addresses();
-        let coordinator = ["--coordinator", &addresses];
-        let refused = |arguments: &[&str]| {
-            let output = UNICRON.run(&[arguments, &coordinator].concat());
-            let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
-            assert_eq!(output.status.code(), Some(2), "{stderr}");
-            stderr
-        };
-        let unknown = refused(&["drain", "z"]);
-        assert!(unknown.contains("there is no node \"z\""), "{unknown}");
-        assert!(refused(&["stop", "gpt"]).contains("no task \"gpt\" runs"));
-        assert!(refused(&["logs", "gpt"]).contains("there is no task \"gpt\""));
-        let file = folder.path().join("task.toml");
-        std::fs::write(&file, "name = \"gpt\"\nworkers = 0\n").unwrap();
-        let malformed = refused(&["submit", file.to_str().unwrap()]);
-        assert!(malformed.contains("task.toml:2: workers: 0 is not"), "{malformed}");
-        cluster.end().await;
-    });
 }
 
 #[test]

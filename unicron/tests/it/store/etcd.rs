@@ -7,7 +7,8 @@ use crate::certificates::Authority;
 use std::fs;
 use std::io::{Read, Write};
 use std::net::TcpStream;
-use unicron::store::{Etcd, EtcdSettings, Identity, Tls};
+use unicron::rpc::TlsFiles;
+use unicron::store::{Etcd, EtcdSettings};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn etcd_is_killed_again_and_again_and_nothing_is_lost() {
@@ -159,11 +160,9 @@ async fn etcd_is_reached_by_tls_with_certificates_of_both_sides() {
     ];
     let Some(server) = Server::start_with("https", &arguments) else { return };
     let reach = |authority: &str, client: Option<&str>, deadline_s| {
-        let identity = client.map(|name| Identity {
-            certificate: path(&format!("{name}.pem")),
-            key: path(&format!("{name}-key.pem")),
-        });
-        let tls = Some(Tls { authority: path(authority), identity });
+        let of_client = |end: &str| client.map(|name| path(&format!("{name}{end}")));
+        let (certificate, key) = (of_client(".pem"), of_client("-key.pem"));
+        let tls = Some(TlsFiles { ca: path(authority), certificate, key });
         let deadline = Duration::from_secs(deadline_s);
         Etcd::new(&EtcdSettings { tls, deadline, ..server.settings() })
     };

@@ -119,6 +119,15 @@ impl World {
         }
     }
 
+    /// The first member says that it has lost its connection to the second; the members.
+    fn lose_a_connection(&mut self, task: usize) -> Vec<u64> {
+        let (members, epoch) = (self.members(task), self.brain.tasks()[task].epoch());
+        let (worker, peer) = (members[0], members[1]);
+        let error = "reset".to_owned();
+        self.say(0, Said::LostPeer(v1::LostPeer { worker, epoch, peer, error }));
+        members
+    }
+
     fn kill(&mut self, worker: u64, node: usize) {
         self.say(
             node,
@@ -250,11 +259,8 @@ fn who_is_waited_for_and_waits_for_nobody_hangs() {
 #[test]
 fn a_connection_between_living_workers_is_tried_again() {
     let mut world = at_work(&[("a", 2), ("b", 2)], 2, 1);
-    let before = world.members(0);
     let epoch = world.brain.tasks()[0].epoch();
-    let lost =
-        v1::LostPeer { worker: before[0], epoch, peer: before[1], error: "reset".to_owned() };
-    world.say(0, Said::LostPeer(lost));
+    let before = world.lose_a_connection(0);
     world.pass(2.0, &[0, 1]);
     assert!(world.has("reattempt") && !world.has("restart"));
     assert_eq!(world.members(0), before);
@@ -264,11 +270,7 @@ fn a_connection_between_living_workers_is_tried_again() {
 #[test]
 fn a_connection_to_a_dead_worker_is_not_counted() {
     let mut world = at_work(&[("a", 2), ("b", 2)], 2, 1);
-    let before = world.members(0);
-    let epoch = world.brain.tasks()[0].epoch();
-    let lost =
-        v1::LostPeer { worker: before[0], epoch, peer: before[1], error: "reset".to_owned() };
-    world.say(0, Said::LostPeer(lost));
+    let before = world.lose_a_connection(0);
     let node = world.brain.tasks()[0].workers[&before[1]].node;
     world.kill(before[1], node);
     world.pass(3.0, &[0, 1]);
