@@ -21,8 +21,8 @@ use unicron::train::text::{OWN, Text};
 use unicron::train::{Settings, Shape, alone};
 
 /// Recorded side by side, so long each: an hour together.
-const RECORDERS: usize = 4;
-const RECORDED: Duration = Duration::from_secs(900);
+const RECORDERS: usize = 6;
+const RECORDED: Duration = Duration::from_secs(600);
 const QUICK_RECORDED: Duration = Duration::from_secs(3);
 /// Iterations between evaluations, and between checkpoints.
 const EVALUATE_EVERY: u64 = 50;
