@@ -91,6 +91,9 @@ pub struct Commit {
     pub count: u64,
     /// The group that committed it.
     pub epoch: u64,
+    /// Whether that is a group of before, whose last word comes after its end: the task hasn't recovered by
+    /// it.
+    pub is_late: bool,
     /// What was computed again, as a part of an iteration.
     pub redone: f64,
 }
@@ -151,7 +154,8 @@ impl Account {
     /// An iteration is committed.
     pub fn committed(&mut self, now_s: f64, commit: Commit) {
         self.pass(now_s);
-        let Commit { iteration, count, epoch, redone } = commit;
+        let Commit { iteration, count, epoch, is_late, redone } = commit;
+        let was_disturbed = self.is_disturbed;
         if let Some((at_s, of)) = self.last_commit
             && of == epoch
         {
@@ -170,7 +174,10 @@ impl Account {
             // The group's second iteration will tell how long one takes.
             (true, None) => {}
         }
-        self.recovers(now_s);
+        match is_late {
+            true => self.is_disturbed = was_disturbed,
+            false => self.recovers(now_s),
+        }
     }
 
     /// The task has ended; what isn't committed came to nothing.

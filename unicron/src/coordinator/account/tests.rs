@@ -19,7 +19,7 @@ fn at_work(iterations: u64) -> Account {
 }
 
 fn commit(account: &mut Account, now_s: f64, iteration: u64, epoch: u64, redone: f64) {
-    account.committed(now_s, Commit { iteration, count: 1, epoch, redone });
+    account.committed(now_s, Commit { iteration, count: 1, epoch, is_late: false, redone });
 }
 
 #[track_caller]
@@ -69,6 +69,21 @@ fn two_failures_at_once_are_unnoticed_once() {
 }
 
 #[test]
+fn the_last_word_of_the_group_before_is_no_recovery() {
+    let mut account = at_work(5);
+    account.failed(16.5, Status::ExitedAbnormally, 0.0);
+    account.regrouped();
+    let late = Commit { iteration: 6, count: 1, epoch: 1, is_late: true, redone: 0.0 };
+    account.committed(16.5, late);
+    is(&account, 24.0, 0.0, 42.0, 0.0);
+    assert_eq!(account.recovery.count(), 0);
+    // The next one takes two seconds, of which the forming of the group is one.
+    commit(&mut account, 18.5, 7, 2, 0.0);
+    is(&account, 28.0, 0.0, 46.0, 0.0);
+    assert_eq!(account.recovery.count(), 1);
+}
+
+#[test]
 fn what_was_rolled_back_is_done_again() {
     let mut account = at_work(5);
     account.regrouped();
@@ -82,7 +97,10 @@ fn what_was_rolled_back_is_done_again() {
 #[test]
 fn iterations_that_nobody_heard_of_count() {
     let mut account = at_work(5);
-    account.committed(25.5, Commit { iteration: 15, count: 10, epoch: 1, redone: 0.0 });
+    account.committed(
+        25.5,
+        Commit { iteration: 15, count: 10, epoch: 1, is_late: false, redone: 0.0 },
+    );
     is(&account, 60.0, 0.0, 42.0, 0.0);
     assert_eq!(account.iterations.usual_s(4), Some(1.0));
 }

@@ -81,6 +81,7 @@ impl Brain {
                     iteration: committed.iteration,
                     count,
                     epoch: committed.epoch,
+                    is_late: committed.epoch != epoch,
                     redone: committed.redone_stage_passes as f64 / task_.file.stage_passes(),
                 },
             );
