@@ -113,6 +113,7 @@ impl System {
                 Box::new(unicron::Hangs),
                 Box::new(unicron::Overhead),
                 Box::new(unicron::Reduction),
+                Box::new(unicron::Scale),
             ],
         }
     }

@@ -6,6 +6,7 @@ use crate::unicron::{
     AllocationRow, Calibration, CalibrationMetrics, Detection, DetectionMetrics, Efficiency,
     EfficiencyMetrics, Hangs, HangsMetrics, InfiniteHbd, InfiniteHbdMetrics, Overhead,
     OverheadMetrics, Planning, PlanningMetrics, PolicyRow, Reduction, ReductionMetrics, RunError,
+    Scale, ScaleMetrics,
 };
 use common::report::{Align, Axis, Claim, Plot, Series, Table, claims_table};
 use common::statistics::median;
@@ -26,6 +27,7 @@ pub fn generate(runs: &Path, generated: &mut Generated) -> anyhow::Result<()> {
         infinitehbd(runs, generated)?,
         detection(runs, generated)?,
         overhead(runs, generated)?,
+        scale(runs, generated)?,
     ]
     .concat();
     hangs(runs, generated)?;
@@ -290,6 +292,68 @@ fn infinitehbd(runs: &Path, generated: &mut Generated) -> anyhow::Result<Vec<Cla
     let texts = [with_source(&policies_table(&metrics.rows), &record), replay_speed(&metrics)];
     generated.parts.extend(parts.into_iter().zip(texts));
     Ok(InfiniteHbd.claims(&metrics))
+}
+
+fn scale(runs: &Path, generated: &mut Generated) -> anyhow::Result<Vec<Claim>> {
+    let Some((record, metrics)) = read(&Scale, runs)? else {
+        generated.parts.insert("unicron-scale", PENDING.to_owned());
+        return Ok(Scale.open_claims("no record yet"));
+    };
+    let text =
+        format!("{}\n{}", scale_text(&metrics), with_source(&scale_table(&metrics), &record));
+    generated.parts.insert("unicron-scale", text);
+    Ok(Scale.claims(&metrics))
+}
+
+fn scale_text(metrics: &ScaleMetrics) -> String {
+    let ScaleMetrics { agents, tasks, failures, slow_readers, .. } = metrics;
+    format!(
+        "{agents} agents, made up, in one process; the coordinator in another; between them a connection an \
+         agent, with certificates on both sides, on the same machine. All attend after {:.1} s, and work for \
+         {tasks} tasks {:.1} s after the first of these was submitted. While nothing happens but heartbeats \
+         and iterations the coordinator uses {:.0} % of a core, and the slowest answer to a heartbeat takes \
+         {:.0} ms ({:.0} ms in bursts; a lease lasts {:.0} s). Leases that ended: {}; connections that were \
+         lost: {}.\n\n\
+         In a burst {failures} workers die at once, as many of every task; others are ready {:.0} ms after \
+         they are wanted. {slow_readers} agents take {:.0} ms over every message that they read. The time is \
+         from the first death until an agent has the last epoch of its task:\n",
+        metrics.registration_s,
+        metrics.tasks_started_s,
+        metrics.cpu_at_rest_percent,
+        metrics.slowest_answer_at_rest_ms,
+        metrics.slowest_answer_in_bursts_ms,
+        metrics.lease_s,
+        metrics.leases_ended,
+        metrics.connections_lost,
+        metrics.start_ms,
+        metrics.slow_pause_ms,
+    )
+}
+
+fn scale_table(metrics: &ScaleMetrics) -> Table {
+    let mut table = Table::new(&[
+        ("burst", Align::Right),
+        ("p50, ms", Align::Right),
+        ("p99, ms", Align::Right),
+        ("last, ms", Align::Right),
+        ("slow readers, p99, ms", Align::Right),
+        ("agents in the last epoch", Align::Right),
+        ("groups, by members", Align::Right),
+        ("states sent", Align::Right),
+    ]);
+    for (index, burst) in metrics.bursts.iter().enumerate() {
+        table.row([
+            (index + 1).to_string(),
+            format!("{:.0}", burst.p50_ms),
+            format!("{:.0}", burst.p99_ms),
+            format!("{:.0}", burst.max_ms),
+            format!("{:.0}", burst.slow_p99_ms),
+            burst.right.to_string(),
+            burst.groups_told.to_string(),
+            burst.states_sent.to_string(),
+        ]);
+    }
+    table
 }
 
 fn replay_speed(metrics: &InfiniteHbdMetrics) -> String {

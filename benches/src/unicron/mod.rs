@@ -10,9 +10,12 @@
 //! | [`overhead`] | what it costs to be watched |
 //! | [`reduction`] | the trainer's tree beside a ring |
 //! | [`program`] | the processes of a cluster on this machine |
+//! | [`certificates`] | certificates of an authority that lives as long as an experiment |
 //! | [`planning`] | how long plans, tables of plans and look-ups take as clusters grow |
+//! | [`scale`] | how many agents one coordinator bears |
 
 mod calibration;
+mod certificates;
 mod detection;
 mod efficiency;
 mod hangs;
@@ -21,6 +24,7 @@ mod overhead;
 mod planning;
 pub mod program;
 mod reduction;
+mod scale;
 
 pub use calibration::{Calibration, CalibrationMetrics, RunError};
 pub use detection::{Detection, DetectionMetrics};
@@ -31,5 +35,6 @@ pub use infinitehbd::{InfiniteHbd, InfiniteHbdMetrics};
 pub use overhead::{Overhead, OverheadMetrics};
 pub use planning::{Planning, PlanningMetrics, PlanningRow};
 pub use reduction::{Reduction, ReductionMetrics};
+pub use scale::{Scale, ScaleMetrics};
 
 const SYSTEM: &str = "unicron";
