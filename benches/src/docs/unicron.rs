@@ -99,11 +99,11 @@ fn overhead_table(metrics: &OverheadMetrics) -> Table {
         table.row([what.to_owned(), cost]);
     };
     row(
-        "an iteration without an agent, median",
+        "an iteration unwatched, median",
         format!("{:.0} ms", median(&without).unwrap_or(f64::NAN)),
     );
     row(
-        &format!("longer with an agent, mean of {} pairs, 95 %", metrics.pairs.len()),
+        &format!("longer with an agent that watches, mean of {} pairs, 95 %", metrics.pairs.len()),
         format!("{:+.2} % ± {:.2}", slower.mean, slower.half_width_95()),
     );
     let message = metrics.worker_us_per_message;

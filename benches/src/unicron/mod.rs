@@ -9,6 +9,7 @@
 //! | [`infinitehbd`] | every policy through 348 days of 400 servers |
 //! | [`overhead`] | what it costs to be watched |
 //! | [`reduction`] | the trainer's tree beside a ring |
+//! | [`unwatched`] | a worker whose agent does nothing |
 //! | [`program`] | the processes of a cluster on this machine |
 //! | [`certificates`] | certificates of an authority that lives as long as an experiment |
 //! | [`planning`] | how long plans, tables of plans and look-ups take as clusters grow |
@@ -25,6 +26,7 @@ mod planning;
 pub mod program;
 mod reduction;
 mod scale;
+mod unwatched;
 
 pub use calibration::{Calibration, CalibrationMetrics, RunError};
 pub use detection::{Detection, DetectionMetrics};

@@ -1,6 +1,6 @@
 //! `unicron agent`
 
-use super::connection::{Connection, wait_for};
+use super::connection::{Connection, wait_on_one_thread};
 use super::notices;
 use crate::agent::kernel_log::KERNEL_LOG;
 use crate::agent::{HealthCheck, Settings, run};
@@ -62,7 +62,7 @@ impl Agent {
         };
         let settings = self.settings(slots, gpus)?;
         let endpoints = self.connection.endpoints()?;
-        wait_for(async move {
+        wait_on_one_thread(async move {
             let (notices, printing) = notices::print_all("agent");
             run(settings, endpoints, notices::asked_to_end(), notices).await?;
             printing.await?;

@@ -56,6 +56,12 @@ impl Security {
     }
 }
 
+/// As [`wait_for`], on this thread alone: what hands one message after the other on gains nothing from a second
+/// one but the time to wake it.
+pub fn wait_on_one_thread<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
+    tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(work)
+}
+
 /// Runs to the end what waits for others.
 pub fn wait_for<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
     tokio::runtime::Builder::new_multi_thread()
