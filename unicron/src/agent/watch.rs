@@ -2,6 +2,7 @@
 
 use crate::detect::{Monitor, MonitorSettings, StepKind};
 use crate::worker::protocol::FromWorker;
+use std::collections::BTreeMap;
 
 /// A worker's steps, as it tells of them.
 #[derive(Debug, Clone)]
@@ -9,6 +10,8 @@ pub struct Watch {
     monitor: Monitor,
     /// Of its group.
     members: usize,
+    /// What is usual in groups of other sizes that it was in.
+    others: BTreeMap<usize, Monitor>,
     /// The running step: epoch, iteration, and when it began.
     running: Option<(u64, u64, f64)>,
     is_told: bool,
@@ -57,6 +60,7 @@ impl Watch {
         Some(Self {
             monitor,
             members: 0,
+            others: BTreeMap::new(),
             running: None,
             is_told: false,
             usual_s: 0.0,
@@ -67,9 +71,9 @@ impl Watch {
     /// Of a worker that takes the place of another: how long steps take isn't learned anew.
     #[must_use]
     pub fn of_successor(&self) -> Self {
-        let mut monitor = self.monitor.clone();
-        monitor.pause();
-        Self { monitor, running: None, is_told: false, stopped_s: None, ..*self }
+        let mut successor = self.clone();
+        successor.pause();
+        Self { is_told: false, stopped_s: None, ..successor }
     }
 
     /// The worker has said something.
@@ -95,10 +99,18 @@ impl Watch {
     }
 
     /// It works in another group from now on. Joining isn't an iteration, and is not recorded as one: the
-    /// next iteration begins before it has ended. With more or fewer members each has less or more to do.
+    /// next iteration begins before it has ended. With more or fewer members each has less or more to do: what
+    /// is usual then is learned anew, or known from before.
     pub fn regrouped(&mut self, now_s: f64, epoch: u64, members: usize) {
         if members != self.members && self.members > 0 {
-            self.monitor.relearn();
+            let known = self.others.remove(&members);
+            let next = known.unwrap_or_else(|| {
+                let mut next = self.monitor.clone();
+                next.relearn();
+                next
+            });
+            let before = std::mem::replace(&mut self.monitor, next);
+            self.others.insert(self.members, before);
         }
         self.members = members;
         self.monitor.begin(now_s, StepKind::Train, JOINING);
@@ -188,6 +200,10 @@ mod tests {
         steps(&mut successor, &mut now_s, 4.0, 1);
         assert_eq!(successor.hang(now_s + 11.9), None);
         assert!(successor.hang(now_s + 12.1).is_some());
+        watch.regrouped(now_s, 4, 4);
+        steps(&mut watch, &mut now_s, 1.0, 1);
+        assert_eq!(watch.hang(now_s + 2.9), None);
+        assert!(watch.hang(now_s + 3.1).is_some(), "four are known");
     }
 
     #[test]
