@@ -3,6 +3,7 @@
 
 use super::LocalCluster;
 use super::network::Network;
+use super::reset;
 use crate::proto::v1;
 use crate::wall_clock::wall_ms;
 use crate::{Error, Result};
@@ -32,6 +33,8 @@ pub enum Fault {
     CoordinatorKilled,
     /// Two workers are killed together.
     TwoWorkersKilled,
+    /// The connections between two workers are reset, and both live.
+    ConnectionReset,
 }
 
 /// What came of it.
@@ -70,6 +73,7 @@ impl Fault {
             Self::NodeCutOff => "node cut off",
             Self::CoordinatorKilled => "coordinator killed",
             Self::TwoWorkersKilled => "two workers killed",
+            Self::ConnectionReset => "connection reset",
         }
     }
 
@@ -169,6 +173,11 @@ impl Fault {
             Self::CoordinatorKilled => {
                 cluster.kill_coordinator().await;
                 cluster.restart_coordinator().await
+            }
+            Self::ConnectionReset => {
+                let other = task.workers.iter().find(|worker| worker.pid != victim.pid);
+                let other = other.map_or(0, |other| other.pid);
+                reset::between(victim.pid, other).map(|_| ())
             }
             Self::TwoWorkersKilled => {
                 let other = task.workers.iter().find(|worker| worker.pid != victim.pid);

@@ -8,12 +8,14 @@
 //! | many things that go wrong at once | [`chaos`] |
 //! | nodes that can be cut off from each other | [`network`] |
 //! | thousands of agents that are made up | [`swarm`] |
+//! | connections that are reset | [`reset`] |
 //! | a process that ends with us | `child` |
 
 pub mod chaos;
 mod child;
 pub mod fault;
 pub mod network;
+pub mod reset;
 pub mod swarm;
 
 use crate::proto::v1;

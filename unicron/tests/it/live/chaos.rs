@@ -62,6 +62,9 @@ fn a_storm_of_faults_changes_no_weight_and_leaves_nothing() {
     for task in &tasks {
         match task.state.as_str() {
             "done" => {
+                if task.committed_twice > 0 || task.weights_sha256 != expected {
+                    tell(&events, &task.name);
+                }
                 assert_eq!(task.weights_sha256, expected, "{task:?}");
                 assert_eq!((task.iteration, task.committed_twice), (ITERATIONS, 0), "{task:?}");
             }
@@ -102,6 +105,14 @@ fn trainer(folder: &Path, (name, workers, stages): (&str, usize, usize)) -> Stri
         path("throw"),
         path("hang")
     )
+}
+
+/// What happened to a task.
+fn tell(events: &[v1::Event], task: &str) {
+    for event in events.iter().filter(|event| event.task == task || event.task.is_empty()) {
+        let v1::Event { at_ms, kind, node, worker, text, details, .. } = event;
+        println!("{at_ms} {kind} node {node} worker {worker:x}: {text} {details}");
+    }
 }
 
 fn count(strikes: &[Strike]) -> BTreeMap<&'static str, usize> {

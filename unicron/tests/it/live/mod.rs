@@ -133,6 +133,40 @@ fn a_node_that_is_cut_off_stops_its_workers_before_they_are_handed_on() {
     assert!(outcomes[0].handled_by.contains("reconfigure"), "{outcomes:#?}");
 }
 
+/// Whether this machine lets itself be asked to reset a connection.
+// That a test is skipped is said.
+#[allow(clippy::print_stdout)]
+fn can_reset() -> bool {
+    let probe = || -> std::io::Result<bool> {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0")?;
+        let mut near = std::net::TcpStream::connect(listener.local_addr()?)?;
+        let _far = listener.accept()?;
+        let (local, peer) = (near.local_addr()?.to_string(), near.peer_addr()?.to_string());
+        std::process::Command::new("ss").args(["-K", "src", &local, "dst", &peer]).output()?;
+        near.set_read_timeout(Some(Duration::from_millis(500)))?;
+        let kinds = [std::io::ErrorKind::ConnectionReset, std::io::ErrorKind::ConnectionAborted];
+        let read = std::io::Read::read(&mut near, &mut [0]);
+        Ok(read.is_err_and(|error| kinds.contains(&error.kind())))
+    };
+    let can = probe().unwrap_or(false);
+    if !can {
+        println!("skipped: no connection can be reset here: it takes root and `ss`");
+    }
+    can
+}
+
+#[test]
+fn a_reset_between_living_workers_is_tried_again_in_place() {
+    if !can_reset() {
+        return;
+    }
+    let outcomes = survive(2, 1, 1, &[Fault::ConnectionReset, Fault::ConnectionReset]);
+    for outcome in outcomes {
+        assert_eq!(outcome.handled_by, "reattempt", "{outcome:?}");
+        assert_eq!((outcome.recomputed_micro_batches, outcome.iterations_back), (0, 0));
+    }
+}
+
 #[test]
 fn a_program_that_cannot_work_is_stopped_with_the_evidence() {
     let folder = tempfile::tempdir().unwrap();
