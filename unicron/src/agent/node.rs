@@ -87,6 +87,8 @@ struct Node {
     lease_s: f64,
     greeted_s: f64,
     session: Option<mpsc::Sender<FromAgent>>,
+    /// The session that has greeted and isn't welcomed yet. Nothing is said in it before what waits is.
+    greeting: Option<mpsc::Sender<FromAgent>>,
     /// What couldn't be said for want of a session.
     unsaid: Vec<Say>,
     sequence: u64,
@@ -173,6 +175,7 @@ impl Node {
             lease_s: 4.0,
             greeted_s: 0.0,
             session: None,
+            greeting: None,
             unsaid: Vec::new(),
             sequence: 0,
             next_heartbeat_s: 0.0,
@@ -217,11 +220,12 @@ impl Node {
                 let (sender, receiver) = mpsc::channel(MOST_WAITING);
                 self.greeted_s = self.now_s();
                 if answer.send((self.hello(), receiver)).is_ok() {
-                    self.session = Some(sender);
+                    self.session = None;
+                    self.greeting = Some(sender);
                 }
             }
             Incoming::Message(message) => self.told(message),
-            Incoming::Gone => self.session = None,
+            Incoming::Gone => (self.session, self.greeting) = (None, None),
             Incoming::NobodyLeads(asked) => {
                 let asked_s = asked.duration_since(self.began).as_secs_f64();
                 self.fence.nobody_leads(asked_s);
@@ -258,6 +262,7 @@ impl Node {
                 self.lease_s = welcome.lease_s;
                 self.fence.welcomed(self.greeted_s, welcome.lease_s);
                 self.next_heartbeat_s = 0.0;
+                self.session = self.greeting.take();
                 self.notice(format!("attends; the coordinator leads in term {}", welcome.term));
                 for message in std::mem::take(&mut self.unsaid) {
                     self.say(message);
@@ -644,3 +649,6 @@ fn process_state(pid: u32) -> String {
     let stat = proc_stat::read(Path::new(&format!("/proc/{pid}")));
     stat.map_or(String::new(), |stat| stat.state.to_string())
 }
+
+#[cfg(test)]
+mod tests;
