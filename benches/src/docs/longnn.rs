@@ -1,6 +1,6 @@
 //! The generated parts of longnn's pages.
 
-use super::{Generated, origin, with_source};
+use super::{Generated, PENDING, origin, pending, with_source};
 use crate::experiment::{Experiment, read};
 use crate::longnn::{
     Accuracy, AccuracyMetrics, Bases, BasesMetrics, FilterMetrics, Filters, Speed, SpeedMetrics,
@@ -15,9 +15,6 @@ use longnn::train::Evaluation;
 use std::path::{Path, PathBuf};
 
 const FOLDER: &str = "docs/longnn";
-
-/// Stands where a record is still to be made: pages may be ahead of the long runs.
-const PENDING: &str = "No record yet.";
 
 /// Reads the newest records below `runs` and adds what they say.
 pub fn generate(runs: &Path, generated: &mut Generated) -> anyhow::Result<()> {
@@ -91,15 +88,6 @@ fn speed(runs: &Path, generated: &mut Generated) -> anyhow::Result<Vec<Claim>> {
         [with_source(&speed_table(&metrics), &record), products_table(&metrics).to_markdown()];
     generated.parts.extend(parts.into_iter().zip(texts));
     Ok(Speed.claims(&metrics))
-}
-
-fn pending<E: Experiment>(
-    experiment: &E,
-    generated: &mut Generated,
-    parts: &[&'static str],
-) -> Vec<Claim> {
-    generated.parts.extend(parts.iter().map(|&part| (part, PENDING.to_owned())));
-    experiment.open_claims("no record yet")
 }
 
 fn picture(generated: &mut Generated, name: &str, svg: &Svg) {

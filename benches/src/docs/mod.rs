@@ -17,10 +17,11 @@ mod kvquant;
 mod longnn;
 mod unicron;
 
+use crate::experiment::{self, Experiment};
 use anyhow::{Context, bail};
 use clap::Args;
 use common::command::{print, workspace_root};
-use common::report::{Record, Table};
+use common::report::{Claim, Record, Table};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
@@ -122,6 +123,34 @@ fn replace_parts(text: &str, parts: &BTreeMap<&str, String>) -> anyhow::Result<S
         rest = after;
     }
     Ok(fresh + rest)
+}
+
+/// Stands where a record is still to be made.
+const PENDING: &str = "No record yet.";
+
+/// Parts of pages that have no record yet; the claims that are open for want of it.
+fn pending<E: Experiment>(
+    experiment: &E,
+    generated: &mut Generated,
+    parts: &[&'static str],
+) -> Vec<Claim> {
+    generated.parts.extend(parts.iter().map(|&part| (part, PENDING.to_owned())));
+    experiment.open_claims("no record yet")
+}
+
+/// The one part of a page that an experiment's newest record below `runs` fills, and its claims.
+fn part<E: Experiment>(
+    experiment: &E,
+    name: &'static str,
+    runs: &Path,
+    generated: &mut Generated,
+    text: impl FnOnce(&Record, &E::Metrics) -> String,
+) -> anyhow::Result<Vec<Claim>> {
+    let Some((record, metrics)) = experiment::read(experiment, runs)? else {
+        return Ok(pending(experiment, generated, &[name]));
+    };
+    generated.parts.insert(name, text(&record, &metrics));
+    Ok(experiment.claims(&metrics))
 }
 
 /// The table, and under it the run that it comes from.

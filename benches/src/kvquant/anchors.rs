@@ -102,7 +102,7 @@ impl Experiment for Anchors {
             claim: "engine: SmolLM2, first window (not the paper's: numpy)".to_owned(),
             paper: format!("{:.3}", window.reference),
             here: format!("{:.3}", window.here),
-            verdict: if close { Verdict::Holds } else { Verdict::Differs },
+            verdict: Verdict::judged(close),
         }]
     }
 

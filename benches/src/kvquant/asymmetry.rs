@@ -84,11 +84,10 @@ impl Experiment for Asymmetry {
 
     fn claims(&self, metrics: &AsymmetryMetrics) -> Vec<Claim> {
         let l = metrics.n_layers;
-        let verdict = |holds: bool| if holds { Verdict::Holds } else { Verdict::Differs };
         let mut claims = open("");
         let mut judge = |row: usize, here: String, holds: bool| {
             claims[row].here = here;
-            claims[row].verdict = verdict(holds);
+            claims[row].verdict = Verdict::judged(holds);
         };
         let f16 = metrics.scores[0].perplexity;
         if let Some((keys, values)) = metrics.pair(l) {

@@ -78,7 +78,7 @@ impl Experiment for Memory {
             claim: saving.claim(),
             paper: format!("{:.1} GB", saving.paper_gb),
             here: format!("{:.2} GiB", saving.gib_without_window),
-            verdict: if saving.holds() { Verdict::Holds } else { Verdict::Differs },
+            verdict: Verdict::judged(saving.holds()),
         };
         metrics.savings.iter().map(claim).collect()
     }

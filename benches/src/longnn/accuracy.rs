@@ -228,6 +228,6 @@ fn lead_claim(lead: &Pairing) -> Option<Claim> {
         claim: format!("LON-GNN beats JacobiConv on {LEAD}, same seeds, 95 % interval"),
         paper: format!("{paper:+.1} points"),
         here: format!("{:+.1} ± {ci95:.1} points", lead.difference_mean),
-        verdict: if lead.difference_mean > ci95 { Verdict::Holds } else { Verdict::Differs },
+        verdict: Verdict::judged(lead.difference_mean > ci95),
     })
 }

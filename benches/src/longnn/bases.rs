@@ -71,20 +71,24 @@ impl Experiment for Bases {
         let error = orders.fold(0.0_f64, |worst, order| worst.max(order.error));
         let [exact, sign] = unjudged();
         vec![
-            Claim { here: format!("{error:.0e}"), verdict: holds(error <= BOUND), ..exact },
+            Claim {
+                here: format!("{error:.0e}"),
+                verdict: Verdict::judged(error <= BOUND),
+                ..exact
+            },
             Claim {
                 here: format!(
                     "off by {:.0} % of the largest value",
                     100.0 * metrics.published_sign
                 ),
-                verdict: holds(metrics.published_sign < BOUND),
+                verdict: Verdict::judged(metrics.published_sign < BOUND),
                 ..sign
             },
         ]
     }
 
     fn open_claims(&self, reason: &str) -> Vec<Claim> {
-        let open = |claim| Claim { verdict: Verdict::NotReproduced(reason.to_owned()), ..claim };
+        let open = |claim: Claim| claim.not_reproduced(reason);
         unjudged().map(open).to_vec()
     }
 }
@@ -102,10 +106,6 @@ fn unjudged() -> [Claim; 2] {
         claim(format!("change of basis, degree {DEGREE} (not the paper's: our goal)"), "1e-13"),
         claim(format!("JacobiConv's code runs Jacobi's basis, a = {a}, b = {b}"), "it does"),
     ]
-}
-
-fn holds(holds: bool) -> Verdict {
-    if holds { Verdict::Holds } else { Verdict::Differs }
 }
 
 /// Holds the change of basis against the exact values at one pair of exponents.

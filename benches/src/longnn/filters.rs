@@ -60,10 +60,7 @@ impl Experiment for Filters {
     fn claims(&self, metrics: &FilterMetrics) -> Vec<Claim> {
         let claim = |row: &FittedTarget| Claim {
             here: format!("{}, floor {}", short(row.descent), short(row.floor)),
-            verdict: match row.ratio <= bound(row.target) {
-                true => Verdict::Holds,
-                false => Verdict::Differs,
-            },
+            verdict: Verdict::judged(row.ratio <= bound(row.target)),
             ..unjudged(row.target)
         };
         metrics.rows.iter().map(claim).collect()

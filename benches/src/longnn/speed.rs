@@ -101,7 +101,7 @@ impl Experiment for Speed {
         let measured = [epoch("cora"), epoch("squirrel"), epoch("computers"), ratio, table];
         let judge = |(goal, value): (&Goal, Option<f64>)| {
             let value = value?;
-            let verdict = if value <= goal.at_most { Verdict::Holds } else { Verdict::Differs };
+            let verdict = Verdict::judged(value <= goal.at_most);
             Some(goal.claim(format!("{value:.1}{}", goal.unit), verdict))
         };
         GOALS.iter().zip(measured).filter_map(judge).collect()

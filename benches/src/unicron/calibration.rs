@@ -109,20 +109,16 @@ impl Experiment for Calibration {
             .collect();
         let [mut fit, mut scaling] = unjudged();
         fit.here = format!("mean {mean:.1} %, worst {worst:.1} %");
-        fit.verdict = verdict(mean <= MEAN_ERROR && worst <= WORST_ERROR);
+        fit.verdict = Verdict::judged(mean <= MEAN_ERROR && worst <= WORST_ERROR);
         scaling.here = ends.join(" to ");
-        scaling.verdict = verdict(off <= SCALING_ERROR);
+        scaling.verdict = Verdict::judged(off <= SCALING_ERROR);
         vec![fit, scaling]
     }
 
     fn open_claims(&self, reason: &str) -> Vec<Claim> {
-        let open = |claim| Claim { verdict: Verdict::NotReproduced(reason.to_owned()), ..claim };
+        let open = |claim: Claim| claim.not_reproduced(reason);
         unjudged().into_iter().map(open).collect()
     }
-}
-
-fn verdict(holds: bool) -> Verdict {
-    if holds { Verdict::Holds } else { Verdict::Differs }
 }
 
 fn unjudged() -> [Claim; 2] {

@@ -174,7 +174,7 @@ impl Experiment for Detection {
             let at_most = (kind.at_most)(metrics.iteration_ms);
             let here = format!("{:.2} s, slowest {:.2} s", median / 1e3, slowest / 1e3);
             let holds = slowest <= at_most;
-            unjudged(kind, here, if holds { Verdict::Holds } else { Verdict::Differs })
+            unjudged(kind, here, Verdict::judged(holds))
         };
         KINDS.iter().map(claim).collect()
     }

@@ -91,7 +91,7 @@ impl Experiment for Overhead {
         let here = format!("{:+.1} % ± {:.1}", slower.mean, slower.half_width_95());
         // The paper's plot of throughput with and without shows no difference.
         let holds = slower.mean - slower.half_width_95() <= 0.0;
-        vec![unjudged(here, if holds { Verdict::Holds } else { Verdict::Differs })]
+        vec![unjudged(here, Verdict::judged(holds))]
     }
 
     fn open_claims(&self, reason: &str) -> Vec<Claim> {

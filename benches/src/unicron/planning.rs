@@ -94,7 +94,7 @@ impl Experiment for Planning {
             |gpus, tasks| metrics.rows.iter().find(|row| (row.gpus, row.tasks) == (gpus, tasks));
         let judge = |claim: Claim, value: f64, unit: &str, goal: f64| Claim {
             here: format!("{value:.2} {unit}"),
-            verdict: if value < goal { Verdict::Holds } else { Verdict::Differs },
+            verdict: Verdict::judged(value < goal),
             ..claim
         };
         let [small, large, look_up, table] = unjudged();
@@ -109,7 +109,7 @@ impl Experiment for Planning {
     }
 
     fn open_claims(&self, reason: &str) -> Vec<Claim> {
-        let open = |claim| Claim { verdict: Verdict::NotReproduced(reason.to_owned()), ..claim };
+        let open = |claim: Claim| claim.not_reproduced(reason);
         unjudged().into_iter().map(open).collect()
     }
 }

@@ -142,11 +142,10 @@ impl Experiment for Scale {
         let usual = median(&bursts).unwrap_or(f64::NAN);
         let worst = bursts.iter().copied().fold(0.0, f64::max);
         let are_right = metrics.bursts.iter().all(|burst| burst.right == agents);
-        let verdict = |holds| if holds { Verdict::Holds } else { Verdict::Differs };
         vec![
             Claim {
                 here: format!("{} of {agents}", metrics.leases_ended),
-                verdict: verdict(agents == FULL.agents && metrics.leases_ended == 0),
+                verdict: Verdict::judged(agents == FULL.agents && metrics.leases_ended == 0),
                 ..leases
             },
             Claim {
@@ -154,14 +153,14 @@ impl Experiment for Scale {
                     "{usual:.0} ms, worst of {} bursts {worst:.0} ms, {agents} agents",
                     bursts.len()
                 ),
-                verdict: verdict(agents == FULL.agents && are_right && worst < GOAL_MS),
+                verdict: Verdict::judged(agents == FULL.agents && are_right && worst < GOAL_MS),
                 ..burst
             },
         ]
     }
 
     fn open_claims(&self, reason: &str) -> Vec<Claim> {
-        let open = |claim| Claim { verdict: Verdict::NotReproduced(reason.to_owned()), ..claim };
+        let open = |claim: Claim| claim.not_reproduced(reason);
         unjudged().into_iter().map(open).collect()
     }
 }

@@ -18,6 +18,14 @@ pub enum Verdict {
     NotReproduced(String),
 }
 
+impl Verdict {
+    /// Of a claim that was measured.
+    #[must_use]
+    pub fn judged(holds: bool) -> Self {
+        if holds { Self::Holds } else { Self::Differs }
+    }
+}
+
 /// One claim of a paper.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Claim {
@@ -31,6 +39,14 @@ pub struct Claim {
     pub here: String,
     /// What became of it.
     pub verdict: Verdict,
+}
+
+impl Claim {
+    /// The claim where it wasn't measured.
+    #[must_use]
+    pub fn not_reproduced(self, reason: &str) -> Self {
+        Self { verdict: Verdict::NotReproduced(reason.to_owned()), ..self }
+    }
 }
 
 /// The claims as a table "paper / here", for a terminal, Markdown or a page.

@@ -34,7 +34,7 @@ pub(super) fn judged(metrics: &EfficiencyMetrics) -> Vec<Claim> {
         });
         Some(Claim {
             here: format!("{ratio:.2} ± {ci95:.2}{spares}{repair}"),
-            verdict: if is_near { Verdict::Holds } else { Verdict::Differs },
+            verdict: Verdict::judged(is_near),
             ..unjudged(policy, trace, paper)
         })
     };

@@ -7,7 +7,7 @@ pub use days::Day;
 
 use super::{DAY_S, Extent, Failure, HOUR_S, Outage, Trace};
 use crate::detect::{Severity, Status};
-use common::statistics::Estimate;
+use common::statistics::{Estimate, quantile};
 use serde::Serialize;
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
@@ -151,8 +151,7 @@ impl<T> Count<T> {
 impl Gaps {
     fn of<'a>(failures: impl Iterator<Item = &'a Failure> + Clone) -> Option<Self> {
         let pairs = failures.clone().zip(failures.skip(1));
-        let mut gaps: Vec<f64> = pairs.map(|(a, b)| (b.at_s - a.at_s) / HOUR_S).collect();
-        gaps.sort_by(f64::total_cmp);
+        let gaps: Vec<f64> = pairs.map(|(a, b)| (b.at_s - a.at_s) / HOUR_S).collect();
         let Estimate { mean, standard_deviation, .. } = Estimate::of(&gaps);
         let coefficient_of_variation = (mean > 0.0).then(|| standard_deviation / mean);
         Some(Self { mean, median: quantile(&gaps, 0.5)?, coefficient_of_variation })
@@ -163,8 +162,7 @@ impl Repairs {
     fn of(trace: &Trace) -> Option<Self> {
         // A repair of no length, which recorded traces have, takes nobody's time.
         let repairs = trace.failures().iter().filter_map(|f| f.repair_s).filter(|r| *r > 0.0);
-        let mut hours: Vec<f64> = repairs.map(|repair_s| repair_s / HOUR_S).collect();
-        hours.sort_by(f64::total_cmp);
+        let hours: Vec<f64> = repairs.map(|repair_s| repair_s / HOUR_S).collect();
         Some(Self {
             count: hours.len(),
             mean: Estimate::of(&hours).mean,
@@ -173,12 +171,6 @@ impl Repairs {
             longest: quantile(&hours, 1.0)?,
         })
     }
-}
-
-/// The least value that a part `p` of the values doesn't exceed.
-fn quantile(sorted: &[f64], p: f64) -> Option<f64> {
-    let rank = (p * sorted.len() as f64).ceil() as usize;
-    sorted.get(rank.saturating_sub(1)).copied()
 }
 
 fn statuses(trace: &Trace) -> Vec<Count<Status>> {

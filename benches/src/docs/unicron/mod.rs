@@ -1,22 +1,18 @@
 //! The generated parts of unicron's pages.
 
-use super::{Generated, with_source};
+mod live;
+
+use super::{Generated, PENDING, pending, with_source};
 use crate::experiment::{Experiment, read};
 use crate::unicron::{
-    AllocationRow, Calibration, CalibrationMetrics, Detection, DetectionMetrics, Efficiency,
-    EfficiencyMetrics, Hangs, HangsMetrics, InfiniteHbd, InfiniteHbdMetrics, Overhead,
-    OverheadMetrics, Planning, PlanningMetrics, PolicyRow, Reduction, ReductionMetrics, RunError,
-    Scale, ScaleMetrics,
+    AllocationRow, Calibration, CalibrationMetrics, Efficiency, EfficiencyMetrics, InfiniteHbd,
+    InfiniteHbdMetrics, Planning, PlanningMetrics, PolicyRow, RunError,
 };
 use common::report::{Align, Axis, Claim, Plot, Series, Table, claims_table};
-use common::statistics::median;
 use std::path::{Path, PathBuf};
 use unicron::simulate::plot::plot;
 
 const FOLDER: &str = "docs/unicron";
-
-/// Stands where a record is still to be made.
-const PENDING: &str = "No record yet.";
 
 /// Reads the newest records below `runs` and adds what they say.
 pub fn generate(runs: &Path, generated: &mut Generated) -> anyhow::Result<()> {
@@ -25,185 +21,17 @@ pub fn generate(runs: &Path, generated: &mut Generated) -> anyhow::Result<()> {
         planning(runs, generated)?,
         efficiency(runs, generated)?,
         infinitehbd(runs, generated)?,
-        detection(runs, generated)?,
-        overhead(runs, generated)?,
-        scale(runs, generated)?,
+        live::generate(runs, generated)?,
     ]
     .concat();
-    hangs(runs, generated)?;
-    reduction(runs, generated)?;
     generated.parts.insert("unicron-claims", claims_table(&claims).to_markdown());
     Ok(())
-}
-
-fn detection(runs: &Path, generated: &mut Generated) -> anyhow::Result<Vec<Claim>> {
-    let Some((record, metrics)) = read(&Detection, runs)? else {
-        generated.parts.insert("unicron-detection", PENDING.to_owned());
-        return Ok(Detection.open_claims("no record yet"));
-    };
-    generated.parts.insert("unicron-detection", with_source(&detection_table(&metrics), &record));
-    Ok(Detection.claims(&metrics))
-}
-
-/// Times by fault.
-fn detection_table(metrics: &DetectionMetrics) -> Table {
-    let mut table = Table::new(&[
-        ("fault", Align::Left),
-        ("injected", Align::Right),
-        ("noticed, median", Align::Right),
-        ("95 % within", Align::Right),
-        ("slowest", Align::Right),
-        ("goal", Align::Right),
-        ("the paper", Align::Right),
-        ("a plain time-out", Align::Right),
-        ("next iteration, median", Align::Right),
-        ("handled by", Align::Left),
-        ("micro-batches redone", Align::Right),
-        ("iterations redone", Align::Right),
-    ]);
-    let seconds = |ms: Option<f64>| ms.map_or("-".to_owned(), |ms| format!("{:.2} s", ms / 1e3));
-    for row in &metrics.rows {
-        table.row([
-            row.fault.clone(),
-            row.detected_ms.len().to_string(),
-            seconds(row.detected_within(0.5)),
-            seconds(row.detected_within(0.95)),
-            seconds(row.detected_within(1.0)),
-            seconds(row.at_most(metrics.iteration_ms)),
-            row.paper().to_owned(),
-            row.without().to_owned(),
-            seconds(median(&row.recovered_ms)),
-            row.handled_by.join("; "),
-            row.recomputed_micro_batches.to_string(),
-            row.iterations_back.to_string(),
-        ]);
-    }
-    table
-}
-
-fn overhead(runs: &Path, generated: &mut Generated) -> anyhow::Result<Vec<Claim>> {
-    let Some((record, metrics)) = read(&Overhead, runs)? else {
-        generated.parts.insert("unicron-overhead", PENDING.to_owned());
-        return Ok(Overhead.open_claims("no record yet"));
-    };
-    generated.parts.insert("unicron-overhead", with_source(&overhead_table(&metrics), &record));
-    Ok(Overhead.claims(&metrics))
-}
-
-/// What watching costs.
-fn overhead_table(metrics: &OverheadMetrics) -> Table {
-    let mut table = Table::new(&[("what", Align::Left), ("cost", Align::Right)]);
-    let without: Vec<f64> = metrics.pairs.iter().map(|pair| pair.0).collect();
-    let slower = metrics.slower();
-    let mut row = |what: &str, cost: String| {
-        table.row([what.to_owned(), cost]);
-    };
-    row(
-        "an iteration unwatched, median",
-        format!("{:.0} ms", median(&without).unwrap_or(f64::NAN)),
-    );
-    row(
-        &format!("longer with an agent that watches, mean of {} pairs, 95 %", metrics.pairs.len()),
-        format!("{:+.2} % ± {:.2}", slower.mean, slower.half_width_95()),
-    );
-    let message = metrics.worker_us_per_message;
-    let messages = (metrics.messages_per_iteration + metrics.micro_batches) as f64;
-    row("worker, a micro-batch: one message", format!("{message:.1} µs"));
-    row(
-        &format!("worker, an iteration of {} micro-batches", metrics.micro_batches),
-        format!("{:.0} µs", message * messages),
-    );
-    row("agent, an iteration", format!("{:.0} µs", metrics.agent_us_per_iteration));
-    row("agent, a second without workers", format!("{:.0} µs", metrics.agent_us_per_idle_s));
-    table
-}
-
-fn reduction(runs: &Path, generated: &mut Generated) -> anyhow::Result<()> {
-    let text = match read(&Reduction, runs)? {
-        Some((record, metrics)) => with_source(&reduction_table(&metrics), &record),
-        None => PENDING.to_owned(),
-    };
-    generated.parts.insert("unicron-reduction", text);
-    Ok(())
-}
-
-/// Tree beside ring.
-fn reduction_table(metrics: &ReductionMetrics) -> Table {
-    let mut table = Table::new(&[
-        ("replicas", Align::Right),
-        ("tree sends, vectors", Align::Right),
-        ("ring", Align::Right),
-        ("tree holds, vectors", Align::Right),
-        ("ring", Align::Right),
-        ("tree, ms", Align::Right),
-        ("ring, ms", Align::Right),
-        ("tree: bits of one replica", Align::Left),
-        ("ring", Align::Left),
-    ]);
-    let vectors = |bytes: u64| format!("{:.2}", bytes as f64 / metrics.vector_bytes as f64);
-    let is_so = |is: bool| if is { "yes" } else { "no" }.to_owned();
-    for row in &metrics.rows {
-        table.row([
-            row.replicas.to_string(),
-            vectors(row.tree.sent_bytes),
-            vectors(row.ring.sent_bytes),
-            vectors(row.tree.held_bytes),
-            vectors(row.ring.held_bytes),
-            format!("{:.1}", row.tree.ms),
-            format!("{:.1}", row.ring.ms),
-            is_so(row.tree_equals_one),
-            is_so(row.ring_equals_one),
-        ]);
-    }
-    table
-}
-
-fn hangs(runs: &Path, generated: &mut Generated) -> anyhow::Result<()> {
-    let text = match read(&Hangs, runs)? {
-        Some((record, metrics)) => with_source(&hangs_table(&metrics), &record),
-        None => PENDING.to_owned(),
-    };
-    generated.parts.insert("unicron-hangs", text);
-    Ok(())
-}
-
-/// False alarms and misses.
-fn hangs_table(metrics: &HangsMetrics) -> Table {
-    let mut table = Table::new(&[
-        ("iterations", Align::Left),
-        ("hours", Align::Right),
-        ("median", Align::Right),
-        ("longest", Align::Right),
-        ("alarm at", Align::Left),
-        ("false alarms", Align::Right),
-        ("of stalls ≥ 2 x missed", Align::Right),
-        ("≥ 3 x", Align::Right),
-        ("≥ 10 x", Align::Right),
-    ]);
-    for series in &metrics.series {
-        for row in &series.rows {
-            let percent = |part: f64| format!("{:.0} %", 100.0 * part);
-            table.row([
-                series.name.clone(),
-                format!("{:.2}", series.hours),
-                format!("{:.0} ms", series.median_ms),
-                format!("{:.0} ms", series.longest_ms),
-                row.rule.clone(),
-                row.false_alarms.to_string(),
-                percent(row.missed_of_2),
-                percent(row.missed_of_3),
-                percent(row.missed_of_10),
-            ]);
-        }
-    }
-    table
 }
 
 fn calibration(runs: &Path, generated: &mut Generated) -> anyhow::Result<Vec<Claim>> {
     let parts = ["unicron-fitted-runs", "unicron-other-runs", "unicron-strong-scaling"];
     let Some((record, metrics)) = read(&Calibration, runs)? else {
-        generated.parts.extend(parts.map(|part| (part, PENDING.to_owned())));
-        return Ok(Calibration.open_claims("no record yet"));
+        return Ok(pending(&Calibration, generated, &parts));
     };
     let texts = [
         with_source(&runs_table(&metrics.fitted), &record),
@@ -216,8 +44,7 @@ fn calibration(runs: &Path, generated: &mut Generated) -> anyhow::Result<Vec<Cla
 
 fn planning(runs: &Path, generated: &mut Generated) -> anyhow::Result<Vec<Claim>> {
     let Some((record, metrics)) = read(&Planning, runs)? else {
-        generated.parts.insert("unicron-planning", PENDING.to_owned());
-        return Ok(Planning.open_claims("no record yet"));
+        return Ok(pending(&Planning, generated, &["unicron-planning"]));
     };
     generated.parts.insert("unicron-planning", with_source(&planning_table(&metrics), &record));
     let plot = planning_plot(&metrics).to_svg()?.into_string();
@@ -235,8 +62,7 @@ fn efficiency(runs: &Path, generated: &mut Generated) -> anyhow::Result<Vec<Clai
         "unicron-ablations",
     ];
     let Some((record, metrics)) = read(&Efficiency, runs)? else {
-        generated.parts.extend(parts.map(|part| (part, PENDING.to_owned())));
-        return Ok(Efficiency.open_claims("no record yet"));
+        return Ok(pending(&Efficiency, generated, &parts));
     };
     let rows = |trace: &str, detection: &str| {
         let mut all = metrics.traces.iter();
@@ -286,74 +112,11 @@ fn efficiency(runs: &Path, generated: &mut Generated) -> anyhow::Result<Vec<Clai
 fn infinitehbd(runs: &Path, generated: &mut Generated) -> anyhow::Result<Vec<Claim>> {
     let parts = ["unicron-infinitehbd", "unicron-infinitehbd-speed"];
     let Some((record, metrics)) = read(&InfiniteHbd, runs)? else {
-        generated.parts.extend(parts.map(|part| (part, PENDING.to_owned())));
-        return Ok(InfiniteHbd.open_claims("no record yet"));
+        return Ok(pending(&InfiniteHbd, generated, &parts));
     };
     let texts = [with_source(&policies_table(&metrics.rows), &record), replay_speed(&metrics)];
     generated.parts.extend(parts.into_iter().zip(texts));
     Ok(InfiniteHbd.claims(&metrics))
-}
-
-fn scale(runs: &Path, generated: &mut Generated) -> anyhow::Result<Vec<Claim>> {
-    let Some((record, metrics)) = read(&Scale, runs)? else {
-        generated.parts.insert("unicron-scale", PENDING.to_owned());
-        return Ok(Scale.open_claims("no record yet"));
-    };
-    let text =
-        format!("{}\n{}", scale_text(&metrics), with_source(&scale_table(&metrics), &record));
-    generated.parts.insert("unicron-scale", text);
-    Ok(Scale.claims(&metrics))
-}
-
-fn scale_text(metrics: &ScaleMetrics) -> String {
-    let ScaleMetrics { agents, tasks, failures, slow_readers, .. } = metrics;
-    format!(
-        "{agents} agents, made up, in one process; the coordinator in another; between them a connection an \
-         agent, with certificates on both sides, on the same machine. All attend after {:.1} s, and work for \
-         {tasks} tasks {:.1} s after the first of these was submitted. While nothing happens but heartbeats \
-         and iterations the coordinator uses {:.0} % of a core, and the slowest answer to a heartbeat takes \
-         {:.0} ms ({:.0} ms in bursts; a lease lasts {:.0} s). Leases that ended: {}; connections that were \
-         lost: {}.\n\n\
-         In a burst {failures} workers die at once, as many of every task; others are ready {:.0} ms after \
-         they are wanted. {slow_readers} agents take {:.0} ms over every message that they read. The time is \
-         from the first death until an agent has the last epoch of its task:\n",
-        metrics.registration_s,
-        metrics.tasks_started_s,
-        metrics.cpu_at_rest_percent,
-        metrics.slowest_answer_at_rest_ms,
-        metrics.slowest_answer_in_bursts_ms,
-        metrics.lease_s,
-        metrics.leases_ended,
-        metrics.connections_lost,
-        metrics.start_ms,
-        metrics.slow_pause_ms,
-    )
-}
-
-fn scale_table(metrics: &ScaleMetrics) -> Table {
-    let mut table = Table::new(&[
-        ("burst", Align::Right),
-        ("p50, ms", Align::Right),
-        ("p99, ms", Align::Right),
-        ("last, ms", Align::Right),
-        ("slow readers, p99, ms", Align::Right),
-        ("agents in the last epoch", Align::Right),
-        ("groups, by members", Align::Right),
-        ("states sent", Align::Right),
-    ]);
-    for (index, burst) in metrics.bursts.iter().enumerate() {
-        table.row([
-            (index + 1).to_string(),
-            format!("{:.0}", burst.p50_ms),
-            format!("{:.0}", burst.p99_ms),
-            format!("{:.0}", burst.max_ms),
-            format!("{:.0}", burst.slow_p99_ms),
-            burst.right.to_string(),
-            burst.groups_told.to_string(),
-            burst.states_sent.to_string(),
-        ]);
-    }
-    table
 }
 
 fn replay_speed(metrics: &InfiniteHbdMetrics) -> String {

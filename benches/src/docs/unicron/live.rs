@@ -1,0 +1,210 @@
+//! The live system's page: what is measured on clusters of real processes.
+
+use crate::docs::{Generated, part, with_source};
+use crate::unicron::{
+    Detection, DetectionMetrics, Hangs, HangsMetrics, Overhead, OverheadMetrics, Reduction,
+    ReductionMetrics, Scale, ScaleMetrics,
+};
+use common::report::{Align, Claim, Table};
+use common::statistics::median;
+use std::path::Path;
+
+/// Adds what the newest records below `runs` say.
+pub fn generate(runs: &Path, generated: &mut Generated) -> anyhow::Result<Vec<Claim>> {
+    let claims = [
+        part(&Detection, "unicron-detection", runs, generated, |record, metrics| {
+            with_source(&detection_table(metrics), record)
+        })?,
+        part(&Overhead, "unicron-overhead", runs, generated, |record, metrics| {
+            with_source(&overhead_table(metrics), record)
+        })?,
+        part(&Hangs, "unicron-hangs", runs, generated, |record, metrics| {
+            with_source(&hangs_table(metrics), record)
+        })?,
+        part(&Reduction, "unicron-reduction", runs, generated, |record, metrics| {
+            with_source(&reduction_table(metrics), record)
+        })?,
+        part(&Scale, "unicron-scale", runs, generated, |record, metrics| {
+            format!("{}\n{}", scale_text(metrics), with_source(&scale_table(metrics), record))
+        })?,
+    ];
+    Ok(claims.concat())
+}
+
+/// Times by fault.
+fn detection_table(metrics: &DetectionMetrics) -> Table {
+    let mut table = Table::new(&[
+        ("fault", Align::Left),
+        ("injected", Align::Right),
+        ("noticed, median", Align::Right),
+        ("95 % within", Align::Right),
+        ("slowest", Align::Right),
+        ("goal", Align::Right),
+        ("the paper", Align::Right),
+        ("a plain time-out", Align::Right),
+        ("next iteration, median", Align::Right),
+        ("handled by", Align::Left),
+        ("micro-batches redone", Align::Right),
+        ("iterations redone", Align::Right),
+    ]);
+    let seconds = |ms: Option<f64>| ms.map_or("-".to_owned(), |ms| format!("{:.2} s", ms / 1e3));
+    for row in &metrics.rows {
+        table.row([
+            row.fault.clone(),
+            row.detected_ms.len().to_string(),
+            seconds(row.detected_within(0.5)),
+            seconds(row.detected_within(0.95)),
+            seconds(row.detected_within(1.0)),
+            seconds(row.at_most(metrics.iteration_ms)),
+            row.paper().to_owned(),
+            row.without().to_owned(),
+            seconds(median(&row.recovered_ms)),
+            row.handled_by.join("; "),
+            row.recomputed_micro_batches.to_string(),
+            row.iterations_back.to_string(),
+        ]);
+    }
+    table
+}
+
+/// What watching costs.
+fn overhead_table(metrics: &OverheadMetrics) -> Table {
+    let mut table = Table::new(&[("what", Align::Left), ("cost", Align::Right)]);
+    let without: Vec<f64> = metrics.pairs.iter().map(|pair| pair.0).collect();
+    let slower = metrics.slower();
+    let mut row = |what: &str, cost: String| {
+        table.row([what.to_owned(), cost]);
+    };
+    row(
+        "an iteration unwatched, median",
+        format!("{:.0} ms", median(&without).unwrap_or(f64::NAN)),
+    );
+    row(
+        &format!("longer with an agent that watches, mean of {} pairs, 95 %", metrics.pairs.len()),
+        format!("{:+.2} % ± {:.2}", slower.mean, slower.half_width_95()),
+    );
+    let message = metrics.worker_us_per_message;
+    let messages = (metrics.messages_per_iteration + metrics.micro_batches) as f64;
+    row("worker, a micro-batch: one message", format!("{message:.1} µs"));
+    row(
+        &format!("worker, an iteration of {} micro-batches", metrics.micro_batches),
+        format!("{:.0} µs", message * messages),
+    );
+    row("agent, an iteration", format!("{:.0} µs", metrics.agent_us_per_iteration));
+    row("agent, a second without workers", format!("{:.0} µs", metrics.agent_us_per_idle_s));
+    table
+}
+
+/// False alarms and misses.
+fn hangs_table(metrics: &HangsMetrics) -> Table {
+    let mut table = Table::new(&[
+        ("iterations", Align::Left),
+        ("hours", Align::Right),
+        ("median", Align::Right),
+        ("longest", Align::Right),
+        ("alarm at", Align::Left),
+        ("false alarms", Align::Right),
+        ("of stalls ≥ 2 x missed", Align::Right),
+        ("≥ 3 x", Align::Right),
+        ("≥ 10 x", Align::Right),
+    ]);
+    for series in &metrics.series {
+        for row in &series.rows {
+            let percent = |part: f64| format!("{:.0} %", 100.0 * part);
+            table.row([
+                series.name.clone(),
+                format!("{:.2}", series.hours),
+                format!("{:.0} ms", series.median_ms),
+                format!("{:.0} ms", series.longest_ms),
+                row.rule.clone(),
+                row.false_alarms.to_string(),
+                percent(row.missed_of_2),
+                percent(row.missed_of_3),
+                percent(row.missed_of_10),
+            ]);
+        }
+    }
+    table
+}
+
+/// Tree beside ring.
+fn reduction_table(metrics: &ReductionMetrics) -> Table {
+    let mut table = Table::new(&[
+        ("replicas", Align::Right),
+        ("tree sends, vectors", Align::Right),
+        ("ring", Align::Right),
+        ("tree holds, vectors", Align::Right),
+        ("ring", Align::Right),
+        ("tree, ms", Align::Right),
+        ("ring, ms", Align::Right),
+        ("tree: bits of one replica", Align::Left),
+        ("ring", Align::Left),
+    ]);
+    let vectors = |bytes: u64| format!("{:.2}", bytes as f64 / metrics.vector_bytes as f64);
+    let is_so = |is: bool| if is { "yes" } else { "no" }.to_owned();
+    for row in &metrics.rows {
+        table.row([
+            row.replicas.to_string(),
+            vectors(row.tree.sent_bytes),
+            vectors(row.ring.sent_bytes),
+            vectors(row.tree.held_bytes),
+            vectors(row.ring.held_bytes),
+            format!("{:.1}", row.tree.ms),
+            format!("{:.1}", row.ring.ms),
+            is_so(row.tree_equals_one),
+            is_so(row.ring_equals_one),
+        ]);
+    }
+    table
+}
+
+fn scale_text(metrics: &ScaleMetrics) -> String {
+    let ScaleMetrics { agents, tasks, failures, slow_readers, .. } = metrics;
+    format!(
+        "{agents} agents, made up, in one process; the coordinator in another; between them a connection an \
+         agent, with certificates on both sides, on the same machine. All attend after {:.1} s, and work for \
+         {tasks} tasks {:.1} s after the first of these was submitted. While nothing happens but heartbeats \
+         and iterations the coordinator uses {:.0} % of a core, and the slowest answer to a heartbeat takes \
+         {:.0} ms ({:.0} ms in bursts; a lease lasts {:.0} s). Leases that ended: {}; connections that were \
+         lost: {}.\n\n\
+         In a burst {failures} workers die at once, as many of every task; others are ready {:.0} ms after \
+         they are wanted. {slow_readers} agents take {:.0} ms over every message that they read. The time is \
+         from the first death until an agent has the last epoch of its task:\n",
+        metrics.registration_s,
+        metrics.tasks_started_s,
+        metrics.cpu_at_rest_percent,
+        metrics.slowest_answer_at_rest_ms,
+        metrics.slowest_answer_in_bursts_ms,
+        metrics.lease_s,
+        metrics.leases_ended,
+        metrics.connections_lost,
+        metrics.start_ms,
+        metrics.slow_pause_ms,
+    )
+}
+
+fn scale_table(metrics: &ScaleMetrics) -> Table {
+    let mut table = Table::new(&[
+        ("burst", Align::Right),
+        ("p50, ms", Align::Right),
+        ("p99, ms", Align::Right),
+        ("last, ms", Align::Right),
+        ("slow readers, p99, ms", Align::Right),
+        ("agents in the last epoch", Align::Right),
+        ("groups, by members", Align::Right),
+        ("states sent", Align::Right),
+    ]);
+    for (index, burst) in metrics.bursts.iter().enumerate() {
+        table.row([
+            (index + 1).to_string(),
+            format!("{:.0}", burst.p50_ms),
+            format!("{:.0}", burst.p99_ms),
+            format!("{:.0}", burst.max_ms),
+            format!("{:.0}", burst.slow_p99_ms),
+            burst.right.to_string(),
+            burst.groups_told.to_string(),
+            burst.states_sent.to_string(),
+        ]);
+    }
+    table
+}
