@@ -15,8 +15,8 @@ use std::path::PathBuf;
 Every fault takes its server away until it ends, so every one is SEV1. The trace has no failures of
 processes, which a restart cures; --add-process-failures draws them by the paper's shares.
 
-The log of a live cluster, as `unicron events --json` prints it, becomes a trace and, with --tasks, a cluster
-file: nodes, tasks, how soon failures were noticed and what curing one has cost.
+The log of a live cluster, as `unicron events --json` prints it, becomes a trace and, with
+--tasks, a cluster file: nodes, tasks, how soon failures were noticed and what curing one has cost.
 
 Examples:
   unicron trace convert fault_trace.json --output recorded.csv
