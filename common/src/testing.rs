@@ -1,8 +1,8 @@
 //! For the tests of all crates: real data, real models and GPUs where there are any, and the
 //! assertion by which kernels are held to their oracle.
 //!
-//! A test that needs what isn't there prints that it was skipped. `REQUIRE_DATA=1`, `REQUIRE_GPU=1` and
-//! `REQUIRE_ETCD=1` turn the absence into a failure, so that a gate can't pass by skipping.
+//! A test that needs what isn't there prints that it was skipped. `REQUIRE_DATA=1`, `REQUIRE_GPU=1`,
+//! `REQUIRE_ETCD=1` and `REQUIRE_TORCH=1` turn the absence into a failure, so that a gate can't pass by skipping.
 
 // Tests read their gates from the environment and say on stdout that they were skipped.
 #![allow(clippy::print_stdout, clippy::disallowed_methods)]
@@ -72,6 +72,21 @@ pub fn gpu() -> Option<Gpu> {
             None
         }
     }
+}
+
+/// The Python that Debian's PyTorch belongs to. `None`, with a printed line, where it isn't installed.
+///
+/// # Panics
+/// If it isn't and `REQUIRE_TORCH=1`.
+#[must_use]
+pub fn python_with_torch() -> Option<PathBuf> {
+    let python = PathBuf::from("/usr/bin/python3");
+    let imports = Command::new(&python).args(["-c", "import torch.distributed"]).output();
+    if imports.is_ok_and(|output| output.status.success()) {
+        return Some(python);
+    }
+    skip("REQUIRE_TORCH", "PyTorch isn't installed (on Debian: apt-get install python3-torch)");
+    None
 }
 
 /// The program `etcd`. `None`, with a printed line, where it isn't installed.

@@ -62,7 +62,7 @@ fn attend(mut stream: UnixStream) -> anyhow::Result<()> {
             FromWorker::Ready { address, .. } => {
                 let node = "unwatched".to_owned();
                 let members = vec![Member { worker: WORKER, stage: 0, node, address }];
-                let group = Group { epoch: 1, members, checkpoint: None };
+                let group = Group { epoch: 1, attempt: 1, members, checkpoint: None };
                 write(&mut stream, &ToWorker::Group(group))?;
             }
             FromWorker::Done { .. } => return Ok(()),

@@ -15,7 +15,6 @@ use nix::sys::prctl;
 use nix::sys::signal::{Signal, kill, killpg};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::{Pid, getpid};
-use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::os::fd::AsFd;
@@ -108,32 +107,21 @@ fn end_all() -> io::Result<()> {
 
 /// Kills all processes that descend from this one. One that forks meanwhile is found the next time.
 fn kill_descendants() {
-    let parents = parents();
+    let processes = proc_stat::all();
     let me = getpid().as_raw();
     let descends = |mut pid: i32| {
         // No chain of parents is longer than there are processes.
-        for _ in 0..parents.len() {
-            match parents.get(&pid) {
-                Some(&parent) if parent == me => return true,
-                Some(&parent) => pid = parent,
+        for _ in 0..processes.len() {
+            match processes.get(&pid).map(|stat| stat.parent) {
+                Some(parent) if parent == me => return true,
+                Some(parent) => pid = parent,
                 None => return false,
             }
         }
         false
     };
-    for &pid in parents.keys().filter(|&&pid| descends(pid)) {
+    for &pid in processes.keys().filter(|&&pid| descends(pid)) {
         // An error means that it is gone already.
         let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
     }
-}
-
-/// The parent of every process.
-fn parents() -> BTreeMap<i32, i32> {
-    let Ok(entries) = std::fs::read_dir("/proc") else { return BTreeMap::new() };
-    let parent = |entry: io::Result<std::fs::DirEntry>| {
-        let entry = entry.ok()?;
-        let pid: i32 = entry.file_name().to_str()?.parse().ok()?;
-        Some((pid, proc_stat::read(&entry.path())?.parent))
-    };
-    entries.filter_map(parent).collect()
 }

@@ -7,6 +7,8 @@
 //! | a worker's process, its output, its end | [`process`] |
 //! | the worker's side of the conversation | [`local`] |
 //! | how long its steps take | `watch` |
+//! | what torchrun would give it | [`torchrun`] |
+//! | where workers of a task meet | [`tcp_store`] |
 //! | what its output means | `signs` |
 //! | what the kernel's log says | [`kernel_log`] |
 //! | the conversation with the coordinator | [`session`] |
@@ -26,7 +28,9 @@ pub(crate) mod proc_stat;
 pub mod process;
 pub mod session;
 mod signs;
+pub mod tcp_store;
+pub mod torchrun;
 pub mod watch;
 
 pub use health::HealthCheck;
-pub use node::{Settings, run};
+pub use node::{Output, Settings, run};

@@ -203,6 +203,12 @@ pub struct Tail {
     lines: VecDeque<String>,
 }
 
+/// How Python begins the report of an exception.
+const TRACEBACK: &str = "Traceback (most recent call last)";
+
+/// Lines that go with a failure at most.
+const MOST_LINES_OF_A_FAILURE: usize = 100;
+
 /// Lines that are kept of each worker.
 const KEPT_LINES: usize = 200;
 
@@ -214,6 +220,14 @@ impl Tail {
             self.lines.pop_front();
         }
         self.lines.push_back(line);
+    }
+
+    /// The last so many, or more where a traceback begins before them.
+    #[must_use]
+    pub fn of_failure(&self, count: usize) -> Vec<String> {
+        let traceback = self.lines.iter().rposition(|line| line.starts_with(TRACEBACK));
+        let lines = traceback.map_or(0, |begin| self.lines.len() - begin);
+        self.last(lines.min(MOST_LINES_OF_A_FAILURE).max(count))
     }
 
     /// The last so many.

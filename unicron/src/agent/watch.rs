@@ -1,8 +1,10 @@
 //! How long a worker's steps take, and when one has taken too long.
 
+use super::proc_stat;
 use crate::detect::{Monitor, MonitorSettings, StepKind};
 use crate::worker::protocol::FromWorker;
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 /// A worker's steps, as it tells of them.
 #[derive(Debug, Clone)]
@@ -31,6 +33,58 @@ pub struct Hang {
     pub since_s: f64,
     /// How long the last one took, in seconds.
     pub usual_s: f64,
+}
+
+/// Silence of a worker that says nothing of what it does: neither output nor work.
+#[derive(Debug, Clone)]
+pub struct Silence {
+    most_s: f64,
+    since_s: f64,
+    looked_s: f64,
+    cpu: Duration,
+    is_told: bool,
+}
+
+/// How often it is looked what processes have used, in seconds.
+const LOOK_S: f64 = 1.0;
+
+/// A process that does nothing still looks after its timers: a hundredth of a core is no work.
+const NO_WORK: f64 = 0.01;
+
+impl Silence {
+    /// Of a worker that begins now; `None` where silence, however long, is no hang.
+    #[must_use]
+    pub fn new(now_s: f64, most_s: f64) -> Option<Self> {
+        let begun =
+            Self { most_s, since_s: now_s, looked_s: now_s, cpu: Duration::ZERO, is_told: false };
+        (most_s > 0.0).then_some(begun)
+    }
+
+    /// It has written something.
+    pub fn broken(&mut self, now_s: f64) {
+        self.since_s = now_s;
+    }
+
+    /// How long it has lasted, once it is a hang; told once.
+    pub(crate) fn hang_s(&mut self, now_s: f64, pid: u32) -> Option<f64> {
+        let passed_s = now_s - self.looked_s;
+        if passed_s >= LOOK_S && pid != 0 {
+            self.looked_s = now_s;
+            self.looked(now_s, passed_s, proc_stat::cpu_of_tree(pid));
+        }
+        let silent_s = now_s - self.since_s;
+        let is_news = silent_s >= self.most_s && !self.is_told;
+        self.is_told |= is_news;
+        is_news.then_some(silent_s)
+    }
+
+    fn looked(&mut self, now_s: f64, passed_s: f64, cpu: Duration) {
+        // What a process has used is gone with it.
+        let used = cpu.saturating_sub(std::mem::replace(&mut self.cpu, cpu));
+        if used.as_secs_f64() > NO_WORK * passed_s {
+            self.since_s = now_s;
+        }
+    }
 }
 
 /// Bounds of the monitor in a live cluster.
@@ -175,6 +229,19 @@ mod tests {
         assert_eq!(watch.hang(now_s + 20.0).unwrap().epoch, 2);
         watch.pause();
         assert_eq!(watch.hang(now_s + 1e6), None);
+    }
+
+    #[test]
+    fn silence_is_neither_output_nor_work() {
+        assert!(Silence::new(0.0, 0.0).is_none());
+        let mut silence = Silence::new(0.0, 10.0).unwrap();
+        silence.looked(1.0, 1.0, Duration::from_secs(1));
+        silence.looked(2.0, 1.0, Duration::from_millis(1005));
+        assert_eq!(silence.hang_s(10.9, 0), None);
+        silence.broken(5.0);
+        assert_eq!(silence.hang_s(14.9, 0), None);
+        assert_eq!(silence.hang_s(15.0, 0), Some(10.0));
+        assert_eq!(silence.hang_s(16.0, 0), None, "told");
     }
 
     #[test]

@@ -3,6 +3,7 @@
 use super::connection::{Connection, wait_on_one_thread};
 use super::notices;
 use crate::agent::kernel_log::KERNEL_LOG;
+use crate::agent::torchrun::THREADS;
 use crate::agent::{HealthCheck, Settings, run};
 use crate::worker::protocol::env;
 use clap::Args;
@@ -32,7 +33,7 @@ pub struct Agent {
     #[arg(long, value_name = "HOST", default_value = "127.0.0.1")]
     host: String,
     /// Seconds that a worker may take to end before it is killed
-    #[arg(long, value_name = "SECONDS", default_value_t = 10.0)]
+    #[arg(long, value_name = "SECONDS", default_value_t = GRACE_S)]
     grace: f64,
     /// A command that says by its exit code whether the node is healthy
     #[arg(long, value_name = "COMMAND")]
@@ -40,6 +41,9 @@ pub struct Agent {
     /// The kernel's log, which tells of faults of GPUs
     #[arg(long, value_name = "FILE", default_value = KERNEL_LOG)]
     kernel_log: PathBuf,
+    /// GiB that the store of each task may hold: rendezvous, and its checkpoints in memory
+    #[arg(long, value_name = "GIB", default_value_t = STORE_GIB)]
+    store_gib: usize,
     /// Seconds between two health checks
     #[arg(long, value_name = "SECONDS", default_value_t = 30.0)]
     health_interval: f64,
@@ -76,29 +80,53 @@ impl Agent {
                 return Err(BadInput(format!("--{name} {seconds}: not 0 to 86400 seconds")).into());
             }
         }
-        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        let incarnation = format!("{}-{}", std::process::id(), since.as_micros());
-        remove_leftovers(&std::env::temp_dir(), &self.node);
-        let folder =
-            std::env::temp_dir().join(format!("unicron-{}-{}", self.node, std::process::id()));
         let health = self.health_check.clone().map(|command| HealthCheck {
             command,
             interval: Duration::from_secs_f64(self.health_interval.max(0.1)),
         });
         Ok(Settings {
-            node: self.node.clone(),
-            slots,
-            host: self.host.clone(),
-            gpus,
-            program: std::env::current_exe()?,
-            folder: short(folder),
-            run_id: text_variable(env::RUN_ID).unwrap_or_else(|| incarnation.clone()),
-            incarnation,
             grace: Duration::from_secs_f64(self.grace),
             health,
             kernel_log: self.kernel_log.clone(),
+            store_bytes: self.store_gib.saturating_mul(1 << 30),
+            ..settings_of(&self.node, slots, &self.host, gpus)?
         })
     }
+}
+
+/// GiB that the store of a task may hold.
+const STORE_GIB: usize = 16;
+
+/// Seconds that a worker may take to end.
+const GRACE_S: f64 = 10.0;
+
+/// Of an agent in this process of which nothing else is said.
+pub fn settings_of(
+    node: &str,
+    slots: usize,
+    host: &str,
+    gpus: Vec<String>,
+) -> anyhow::Result<Settings> {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let incarnation = format!("{}-{}", std::process::id(), since.as_micros());
+    remove_leftovers(&std::env::temp_dir(), node);
+    let folder = std::env::temp_dir().join(format!("unicron-{node}-{}", std::process::id()));
+    Ok(Settings {
+        node: node.to_owned(),
+        slots,
+        host: host.to_owned(),
+        gpus,
+        program: std::env::current_exe()?,
+        folder: short(folder),
+        run_id: text_variable(env::RUN_ID).unwrap_or_else(|| incarnation.clone()),
+        incarnation,
+        grace: Duration::from_secs_f64(GRACE_S),
+        health: None,
+        kernel_log: KERNEL_LOG.into(),
+        store_bytes: STORE_GIB << 30,
+        sets_threads: text_variable(THREADS).is_some(),
+        output: None,
+    })
 }
 
 /// Removes the folders of agents of this node that were killed and could not.

@@ -13,6 +13,7 @@ mod logs;
 mod nodes;
 mod notices;
 mod plan;
+mod run;
 mod simulate;
 mod stop;
 mod submit;
@@ -43,6 +44,7 @@ struct Cli {
 enum Command {
     Coordinator(coordinator::Coordinator),
     Agent(agent::Agent),
+    Run(run::Run),
     Submit(submit::Submit),
     Tasks(tasks::Tasks),
     Nodes(nodes::Nodes),
@@ -66,6 +68,7 @@ impl Cli {
         let result = match self.command {
             Command::Coordinator(command) => command.run(),
             Command::Agent(command) => command.run(),
+            Command::Run(command) => command.run(),
             Command::Submit(command) => command.run(),
             Command::Tasks(command) => command.run(),
             Command::Nodes(command) => command.run(),

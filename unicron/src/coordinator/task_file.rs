@@ -11,11 +11,16 @@
 //! iterations = 100
 //! seed = 1
 //! ```
+//!
+//! A `command` is started as torchrun starts it, once for each worker, and again as a whole whenever a worker
+//! fails or the plan gives the task others; with `recovery = "keep-iteration"` its workers are started one
+//! by one, and join the others while these run, which takes the Python package.
 
 use super::name;
-use crate::plan::{Present, Task};
+use crate::plan::{Present, Task, Unit};
 use crate::throughput::Throughput;
 use crate::train::settings::{self, MICRO_BATCHES, Shape};
+use crate::transition::duration::{Durations, Restart};
 use crate::{Error, Result};
 use serde::Deserialize;
 use std::collections::BTreeMap;
@@ -50,9 +55,32 @@ pub struct TaskFile {
     pub environment: BTreeMap<String, String>,
     /// A folder for its checkpoints that all nodes see; one of the coordinator's where absent.
     pub checkpoints: Option<String>,
-    /// What happens to its other workers when one fails.
+    /// What happens to its other workers when one fails; see [`Self::recovery`].
+    recovery: Option<Recovery>,
+    /// Workers that a node has of it, if any: torchrun's `--nproc-per-node`.
+    pub nproc_per_node: Option<usize>,
+    /// Failures after which it is started again: torchrun's `--max-restarts`, which counts planned changes,
+    /// too. Without it, the same failure again and again without progress ends the task.
+    pub max_restarts: Option<u64>,
+    /// Seconds without output and without use of the processor after which a worker hangs; without it,
+    /// silence is none.
+    pub hang_after_s: Option<f64>,
+    /// Seconds that its workers may take to end after SIGTERM, for a checkpoint; the agents' own without it.
+    pub grace_s: Option<f64>,
+    /// The exit code by which a worker asks that the task is not started again; NVRx's 93.
+    #[serde(default = "no_restart")]
+    pub no_restart_exit_code: i32,
+    /// Seconds that further workers are waited for before it starts at all, once `min_workers` are there.
+    #[serde(default = "usual_last_call_s")]
+    pub last_call_s: f64,
+    /// Seconds from a restart to the first step, for the plan.
+    #[serde(default = "usual_restart_s")]
+    pub restart_s: f64,
+    /// Seconds between the checkpoints that it writes by itself, for the plan.
     #[serde(default)]
-    pub recovery: Recovery,
+    pub checkpoint_interval_s: f64,
+    /// Samples that each worker adds to a global batch, to announce what a new world size means for it.
+    pub batch_per_worker: Option<u64>,
 }
 
 /// What happens to a task's other workers when one fails.
@@ -117,6 +145,21 @@ impl Train {
     }
 }
 
+/// Nodes that are started together come together, but not to the second.
+fn usual_last_call_s() -> f64 {
+    2.0
+}
+
+fn no_restart() -> i32 {
+    93
+}
+
+/// A process's start, its communicators, its first steps: as the planner takes of a task that is unknown.
+fn usual_restart_s() -> f64 {
+    let Durations { start_s, rebuild_s, warm_up_s, .. } = Durations::default();
+    start_s + rebuild_s + warm_up_s
+}
+
 fn one() -> f64 {
     1.0
 }
@@ -133,6 +176,9 @@ fn usual_flops() -> f64 {
 /// A task's workers and their group are one record, which has to fit into one change of the store, with
 /// as many again while all of them move.
 const MAX_WORKERS: usize = 1_500;
+/// A week.
+const MOST_SECONDS: f64 = 604_800.0;
+
 /// Bytes of the longest file. Every worker is told the command and the environment in it.
 pub const MAX_BYTES: usize = 64 * 1024;
 
@@ -180,7 +226,6 @@ impl TaskFile {
 
     /// What can't be, by key.
     fn problem(&self) -> Option<(&'static str, String)> {
-        let stages = self.stages();
         if let Err(problem) = name::check(&self.name) {
             return Some(("name", problem));
         }
@@ -200,6 +245,39 @@ impl TaskFile {
         if self.guaranteed_workers.is_some_and(|floor| floor > self.workers) {
             return Some(("guaranteed_workers", "more than workers".to_owned()));
         }
+        self.problem_of_numbers().or_else(|| self.problem_of_program())
+    }
+
+    /// What can't be among the numbers about a program.
+    fn problem_of_numbers(&self) -> Option<(&'static str, String)> {
+        let seconds = [
+            ("hang_after_s", self.hang_after_s, 1.0),
+            ("grace_s", self.grace_s, 0.0),
+            ("last_call_s", Some(self.last_call_s), 0.0),
+            ("restart_s", Some(self.restart_s), 0.0),
+            ("checkpoint_interval_s", Some(self.checkpoint_interval_s), 0.0),
+        ];
+        let out_of_range = |&(_, seconds, least): &(&str, Option<f64>, f64)| {
+            seconds.is_some_and(|seconds| !(least..=MOST_SECONDS).contains(&seconds))
+        };
+        if let Some((key, Some(seconds), least)) = seconds.into_iter().find(out_of_range) {
+            return Some((key, format!("{seconds} is not {least} to {MOST_SECONDS} seconds")));
+        }
+        if !(1..=255).contains(&self.no_restart_exit_code) {
+            let problem = format!("{} is not 1 to 255", self.no_restart_exit_code);
+            return Some(("no_restart_exit_code", problem));
+        }
+        let per_node = self.nproc_per_node.unwrap_or(1);
+        if per_node == 0 || !self.workers.is_multiple_of(per_node) {
+            let problem = format!("the {} workers are no multiple of {per_node}", self.workers);
+            return Some(("nproc_per_node", problem));
+        }
+        None
+    }
+
+    /// What can't be of what is run.
+    fn problem_of_program(&self) -> Option<(&'static str, String)> {
+        let stages = self.stages();
         match (&self.train, &self.command) {
             (Some(_), Some(_)) => Some(("command", "there is `train` too; one of them".to_owned())),
             (None, None) => {
@@ -211,6 +289,10 @@ impl TaskFile {
             (Some(train), None) if train.iterations == 0 => {
                 Some(("iterations", "0; at least 1".to_owned()))
             }
+            (Some(_), None) if self.nproc_per_node.is_some() => Some((
+                "nproc_per_node",
+                "the reference trainer's workers come one by one".to_owned(),
+            )),
             (Some(_), None) if !(1..=self.workers).contains(&stages) => {
                 Some(("stages", format!("{stages} is not 1 to the {} workers", self.workers)))
             }
@@ -232,10 +314,20 @@ impl TaskFile {
         (micro_batches.unwrap_or(MICRO_BATCHES as usize).max(1) * self.stages()) as f64
     }
 
-    /// Whether its workers speak the protocol; of a program that doesn't, only exits and output are seen.
+    /// What happens to its other workers when one fails: a program is started again as a whole, unless its
+    /// owner says that it needn't be.
     #[must_use]
-    pub fn speaks(&self) -> bool {
-        self.train.is_some()
+    pub fn recovery(&self) -> Recovery {
+        self.recovery.unwrap_or(match self.command {
+            Some(_) => Recovery::RestartAll,
+            None => Recovery::KeepIteration,
+        })
+    }
+
+    /// Whether its workers are processes only once their group is known, as torchrun's.
+    #[must_use]
+    pub fn starts_with_group(&self) -> bool {
+        self.command.is_some() && self.recovery() == Recovery::RestartAll
     }
 
     /// As the plan sees it, without workers. A whole replica more is what makes it faster.
@@ -244,9 +336,13 @@ impl TaskFile {
     /// None for a file that was checked.
     pub fn to_task(&self) -> Result<Task> {
         let stages = self.stages();
-        let replicas = 1..=self.workers / stages;
-        let point =
-            |replica: usize| (replica * stages, (replica * stages) as f64 * self.flops_per_worker);
+        let together = self.nproc_per_node.unwrap_or(stages);
+        let replicas = 1..=self.workers / together;
+        let point = |replica: usize| {
+            let workers = replica * together;
+            (workers, workers as f64 * self.flops_per_worker)
+        };
+        let restart = Restart { start_s: self.restart_s, lost_s: self.checkpoint_interval_s / 2.0 };
         let points: Vec<(usize, f64)> = replicas.map(point).collect();
         Ok(Task {
             name: self.name.clone(),
@@ -254,9 +350,10 @@ impl TaskFile {
             weight: self.weight,
             min_workers: self.min_workers,
             guaranteed_workers: self.guaranteed_workers,
-            whole_nodes: false,
+            unit: self.nproc_per_node.map_or(Unit::Worker, Unit::OnNode),
             model: None,
             present: Present::default(),
+            restart: self.starts_with_group().then_some(restart),
         })
     }
 
@@ -306,6 +403,24 @@ mod tests {
     }
 
     #[test]
+    fn a_program_is_started_again_as_a_whole_unless_it_says_otherwise() {
+        let text = "name = \"ddp\"\nworkers = 4\ncommand = [\"python3\", \"ddp.py\"]\n";
+        let file =
+            parse(&format!("{text}nproc_per_node = 2\ncheckpoint_interval_s = 60.0\n")).unwrap();
+        assert!(file.starts_with_group());
+        let task = file.to_task().unwrap();
+        assert_eq!(
+            task.throughput.steps().iter().map(|step| step.workers).collect::<Vec<_>>(),
+            [2, 4]
+        );
+        assert_eq!(task.unit, Unit::OnNode(2));
+        assert_eq!(task.restart, Some(Restart { start_s: 45.0, lost_s: 30.0 }));
+        let file = parse(&format!("{text}recovery = \"keep-iteration\"\n")).unwrap();
+        assert!(!file.starts_with_group());
+        assert_eq!(file.to_task().unwrap().restart, None);
+    }
+
+    #[test]
     fn mistakes_are_named_with_their_line() {
         let error = |text: &str| parse(text).unwrap_err().to_string();
         let train = "[train]\npreset = \"tiny\"\niterations = 9\n";
@@ -337,6 +452,15 @@ mod tests {
         assert_eq!(
             error(&format!("name = \"a\"\nworkers = 2\n{train}micro_batches = 0")),
             "task.toml:6: micro_batches: 0 is not in 1 to 4096"
+        );
+        let command = "name = \"a\"\nworkers = 3\ncommand = [\"x\"]\n";
+        assert_eq!(
+            error(&format!("{command}nproc_per_node = 2")),
+            "task.toml:4: nproc_per_node: the 3 workers are no multiple of 2"
+        );
+        assert_eq!(
+            error(&format!("{command}hang_after_s = 0.5")),
+            "task.toml:4: hang_after_s: 0.5 is not 1 to 604800 seconds"
         );
         let unknown = error("name = \"a\"\nworkers = 1\nworker = 2\n");
         assert!(unknown.starts_with("task.toml:3: unknown field `worker`"), "{unknown}");

@@ -188,6 +188,7 @@ impl Core {
         let shape = task.present.shape.as_ref();
         let change = duration::Change {
             training: task.training(),
+            restart: task.restart,
             from: task.present.workers,
             from_shape: shape,
             lost: moved,

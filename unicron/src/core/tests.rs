@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::model::LanguageModel;
-use crate::plan::{Plan, Present};
+use crate::plan::{Plan, Present, Unit};
 use crate::throughput::Throughput;
 use proptest::prelude::*;
 use std::sync::Arc;
@@ -25,7 +25,8 @@ fn task(name: &str, model: &str, weight: f64) -> Task {
         weight,
         min_workers: 0,
         guaranteed_workers: None,
-        whole_nodes: false,
+        unit: Unit::Worker,
+        restart: None,
         model: Some(Arc::new(model)),
         present: Present::default(),
     }

@@ -63,6 +63,15 @@ impl Exit {
         if (129..=192).contains(&code) { Self::Signal(code - 128) } else { Self::Code(code) }
     }
 
+    /// As a shell reports it.
+    #[must_use]
+    pub fn to_shell(self) -> i32 {
+        match self {
+            Self::Code(code) => code,
+            Self::Signal(signal) => 128 + signal,
+        }
+    }
+
     /// From torchelastic's or Python's code, where -n is signal n. The shell's form is understood
     /// too, for a script that ran the trainer.
     #[must_use]

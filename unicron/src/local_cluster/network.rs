@@ -7,6 +7,7 @@
 use crate::{Error, Result};
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
+use std::path::Path;
 use std::process::Command;
 
 /// A bridge and what hangs on it. It goes when this is dropped.
@@ -32,6 +33,9 @@ struct NodeNetwork {
 /// Addresses are those of benchmarking (RFC 2544), which nobody routes: 198.18.x.0/24.
 const NETWORK: [u8; 2] = [198, 18];
 
+/// With the process's number behind it, the beginning of all names.
+const PREFIX: &str = "uni";
+
 /// Of a /24.
 const MOST_NODES: usize = 200;
 
@@ -41,11 +45,12 @@ impl Network {
     /// # Errors
     /// If it can't be made: without `ip`, without root, or where a bridge of this process is there already.
     pub fn new() -> Result<Self> {
+        remove_leftovers();
         let process = std::process::id();
         // One of 256 networks: two at once rarely meet, and then the second address is refused.
         let address = Ipv4Addr::new(NETWORK[0], NETWORK[1], (process % 256) as u8, 1);
         // Names of interfaces have at most 15 bytes.
-        let prefix = format!("uni{process}");
+        let prefix = format!("{PREFIX}{process}");
         let bridge = format!("{prefix}br");
         let network = Self { prefix, bridge, address, nodes: BTreeMap::new() };
         let bridge = &network.bridge;
@@ -131,11 +136,37 @@ impl Drop for Network {
     }
 }
 
+/// Removes what processes have left that were killed.
+fn remove_leftovers() {
+    for (list, remove) in [(&["netns", "list"][..], ["netns", "del"]), (&["-br", "link"], ["link", "del"])] {
+        let Ok(names) = listed(list) else { continue };
+        for name in names.lines().filter_map(|line| line.split([' ', '@']).next()) {
+            if of_dead_process(name) {
+                // Another may be faster.
+                let _ = ip(&[&remove[..], &[name]].concat());
+            }
+        }
+    }
+}
+
+fn of_dead_process(name: &str) -> bool {
+    let rest = name.strip_prefix(PREFIX);
+    let digits = rest.map(|rest| &rest[..rest.len() - rest.trim_start_matches(char::is_numeric).len()]);
+    digits.is_some_and(|process| {
+        !process.is_empty() && !Path::new(&format!("/proc/{process}")).exists()
+    })
+}
+
 fn ip(arguments: &[&str]) -> Result<()> {
+    listed(arguments).map(drop)
+}
+
+/// What `ip` says.
+fn listed(arguments: &[&str]) -> Result<String> {
     let output = Command::new("ip").args(arguments).output();
     let output = output.map_err(|error| unreachable(format!("`ip` can't be run: {error}")))?;
     match output.status.success() {
-        true => Ok(()),
+        true => Ok(String::from_utf8_lossy(&output.stdout).into_owned()),
         false => {
             let problem = String::from_utf8_lossy(&output.stderr).trim().to_owned();
             Err(unreachable(format!("ip {}: {problem}", arguments.join(" "))))
@@ -145,4 +176,25 @@ fn ip(arguments: &[&str]) -> Result<()> {
 
 fn unreachable(problem: String) -> Error {
     Error::Unreachable { what: "networks of nodes' own".to_owned(), problem }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_dead_processes_have_left_is_removed() {
+        let own = format!("{PREFIX}{}", std::process::id());
+        // No process has this number.
+        let dead = format!("{PREFIX}4194305");
+        for (name, expected) in [
+            (format!("{dead}br"), true),
+            (format!("{dead}n0"), true),
+            (format!("{own}br"), false),
+            ("unix0".to_owned(), false),
+            ("eth0".to_owned(), false),
+        ] {
+            assert_eq!(of_dead_process(&name), expected, "{name}");
+        }
+    }
 }

@@ -134,7 +134,7 @@ impl Fleet {
     fn placed(mut self) -> Self {
         let demand = |task: &Task| {
             let tensor = task.present.shape.map_or(1, |shape| shape.tensor);
-            let group = if task.whole_nodes { self.cluster.gpus_per_node() } else { tensor };
+            let group = task.group(&self.cluster, tensor);
             Demand { workers: task.present.workers, group }
         };
         let demands: Vec<Demand> = self.tasks.iter().map(demand).collect();

@@ -32,4 +32,4 @@ pub mod value;
 pub use fleet::Fleet;
 pub use rule::Rule;
 pub use solve::{Assignment, Plan, Situation};
-pub use task::{Present, Task};
+pub use task::{Present, Task, Unit};

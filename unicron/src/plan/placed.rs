@@ -74,9 +74,8 @@ impl Situation<'_> {
 
     /// Workers of a size, and how many of them have to be together.
     fn demand(&self, task: usize, size: &Size) -> Demand {
-        let whole = self.tasks[task].whole_nodes.then_some(self.cluster.gpus_per_node());
-        let tensor = size.step.and_then(|step| step.shape).map(|shape| shape.tensor);
-        Demand { workers: size.workers, group: whole.or(tensor).unwrap_or(1) }
+        let tensor = size.step.and_then(|step| step.shape).map_or(1, |shape| shape.tensor);
+        Demand { workers: size.workers, group: self.tasks[task].group(self.cluster, tensor) }
     }
 }
 

@@ -3,7 +3,7 @@
 use crate::cluster::{Cluster, TaskSpec};
 use crate::model::LanguageModel;
 use crate::throughput::{Constants, Shape, Software, Step, Throughput, Workload};
-use crate::transition::duration::Training;
+use crate::transition::duration::{Restart, Training};
 use rayon::prelude::*;
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -22,12 +22,26 @@ pub struct Task {
     /// A floor that the plan doesn't go below while it can be kept; `None` for the smallest size that the
     /// task can run on.
     pub guaranteed_workers: Option<usize>,
-    /// Whether it takes whole nodes only.
-    pub whole_nodes: bool,
+    /// In what its workers come.
+    pub unit: Unit,
     /// What it trains; `None` of a task that is known by its measured throughput alone.
     pub model: Option<Arc<LanguageModel>>,
     /// What it has.
     pub present: Present,
+    /// What every change of its workers costs, if it starts again as a whole.
+    pub restart: Option<Restart>,
+}
+
+/// In what a task's workers come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Unit {
+    /// One by one.
+    #[default]
+    Worker,
+    /// So many at a time, all on one node: torchrun's `--nproc-per-node`.
+    OnNode(usize),
+    /// Whole nodes.
+    Node,
 }
 
 /// What a task has before a plan.
@@ -94,9 +108,10 @@ impl Task {
             weight: spec.weight,
             min_workers: spec.min_workers,
             guaranteed_workers: spec.guaranteed_workers,
-            whole_nodes: spec.whole_nodes,
+            unit: if spec.whole_nodes { Unit::Node } else { Unit::Worker },
             model: spec.model.clone().map(Arc::new),
             present: Present::default(),
+            restart: None,
         };
         task.give(present, cluster, constants);
         task
@@ -122,7 +137,20 @@ impl Task {
     /// Its workers are a multiple of this.
     #[must_use]
     pub fn unit(&self, cluster: &Cluster) -> usize {
-        if self.whole_nodes { cluster.gpus_per_node() } else { 1 }
+        match self.unit {
+            Unit::Worker => 1,
+            Unit::OnNode(workers) => workers.max(1),
+            Unit::Node => cluster.gpus_per_node(),
+        }
+    }
+
+    /// So many of its workers have to be on one node, again and again, in an arrangement of `tensor`.
+    #[must_use]
+    pub fn group(&self, cluster: &Cluster, tensor: usize) -> usize {
+        match self.unit {
+            Unit::Worker => tensor,
+            Unit::OnNode(_) | Unit::Node => self.unit(cluster),
+        }
     }
 
     /// What a change of its workers has to move and to repeat.

@@ -3,7 +3,7 @@
 use super::placement::Placement;
 use super::rule::Rule;
 use super::solve::Situation;
-use super::task::{Present, Task};
+use super::task::{Present, Task, Unit};
 use super::value::Size;
 use crate::cluster::Cluster;
 use crate::model::LanguageModel;
@@ -59,7 +59,11 @@ impl Fleet {
         let mut groups: Vec<usize> = Vec::new();
         for (task, size) in self.tasks.iter().zip(picked) {
             let tensor = size.step.and_then(|step| step.shape).map_or(1, |shape| shape.tensor);
-            let group = if task.whole_nodes { GPUS_PER_NODE } else { tensor };
+            let group = match task.unit {
+                Unit::Worker => tensor,
+                Unit::OnNode(workers) => workers,
+                Unit::Node => GPUS_PER_NODE,
+            };
             groups.extend(std::iter::repeat_n(group, size.workers / group));
             groups.extend(std::iter::repeat_n(1, size.workers % group));
         }
@@ -96,9 +100,10 @@ pub fn task_of(throughput: Throughput, present: Present) -> Task {
         weight: 1.0,
         min_workers: 0,
         guaranteed_workers: None,
-        whole_nodes: false,
+        unit: Unit::Worker,
         model: None,
         present,
+        restart: None,
     }
 }
 
@@ -131,24 +136,22 @@ fn task() -> impl Strategy<Value = Task> {
         0.5..2.0_f64,
         0_usize..10,
         prop::option::of(0_usize..12),
-        prop::bool::weighted(0.2),
+        prop_oneof![8 => Just(Unit::Worker), 1 => Just(Unit::Node), 1 => Just(Unit::OnNode(2))],
         0_usize..17,
         0_usize..3,
     );
-    parts.prop_map(
-        |(throughput, weight, min_workers, guaranteed_workers, whole_nodes, workers, lost)| {
-            let present = Present { lost: lost.min(workers), ..Present::of(workers, &throughput) };
-            let model = LanguageModel::preset("gpt3-7b").unwrap();
-            Task {
-                weight,
-                min_workers,
-                guaranteed_workers,
-                whole_nodes,
-                model: Some(Arc::new(model)),
-                ..task_of(throughput, present)
-            }
-        },
-    )
+    parts.prop_map(|(throughput, weight, min_workers, guaranteed_workers, unit, workers, lost)| {
+        let present = Present { lost: lost.min(workers), ..Present::of(workers, &throughput) };
+        let model = LanguageModel::preset("gpt3-7b").unwrap();
+        Task {
+            weight,
+            min_workers,
+            guaranteed_workers,
+            unit,
+            model: Some(Arc::new(model)),
+            ..task_of(throughput, present)
+        }
+    })
 }
 
 /// Fleets of one to four tasks.

@@ -23,7 +23,7 @@ use super::rule::{Charge, Rule, TransitionTime};
 use super::task::Task;
 use crate::cluster::Cluster;
 use crate::throughput::Step;
-use crate::transition::duration::{Change, Interruption, Training};
+use crate::transition::duration::{Change, Interruption, Restart, Training};
 
 /// A size that a task may get, and what that is worth.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -69,6 +69,7 @@ pub struct Terms<'a> {
 /// What is the same for all sizes of a task.
 struct Before {
     training: Option<Training>,
+    restart: Option<Restart>,
     former_flops: f64,
     surviving_flops: f64,
 }
@@ -77,6 +78,7 @@ impl Before {
     fn of(task: &Task) -> Self {
         Self {
             training: task.training(),
+            restart: task.restart,
             former_flops: task.former_flops(),
             surviving_flops: task.surviving_flops(),
         }
@@ -123,6 +125,7 @@ impl Terms<'_> {
         let present = &task.present;
         let change = Change {
             training: before.training,
+            restart: before.restart,
             from: present.workers,
             from_shape: present.shape.as_ref(),
             lost: present.lost,
@@ -179,7 +182,7 @@ impl Terms<'_> {
 #[cfg(test)]
 mod tests {
     use super::super::solve::Situation;
-    use super::super::task::Present;
+    use super::super::task::{Present, Unit};
     use super::super::testing::task_of;
     use super::*;
     use crate::throughput::Throughput;
@@ -254,7 +257,7 @@ mod tests {
     fn a_floor_leaves_nothing_below_it() {
         let above = sizes(&Rule::ours(), &task(0, 0), 20);
         assert!(above.iter().all(|size| size.workers >= 20), "{above:?}");
-        let whole = Task { whole_nodes: true, ..task(0, 0) };
+        let whole = Task { unit: Unit::Node, ..task(0, 0) };
         assert_eq!(sizes(&Rule::ours(), &whole, 9)[0].workers, 16);
     }
 

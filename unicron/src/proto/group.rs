@@ -22,6 +22,7 @@ impl v1::Group {
             epoch: group.epoch,
             members: group.members.iter().map(member).collect(),
             checkpoint,
+            attempt: group.attempt,
         }
     }
 }
@@ -39,7 +40,12 @@ impl From<&v1::Group> for Group {
             iteration: checkpoint.iteration,
             path: checkpoint.path.clone(),
         });
-        Self { epoch: group.epoch, members: group.members.iter().map(member).collect(), checkpoint }
+        Self {
+            epoch: group.epoch,
+            attempt: group.attempt,
+            members: group.members.iter().map(member).collect(),
+            checkpoint,
+        }
     }
 }
 
@@ -52,7 +58,7 @@ mod tests {
         let address = "127.0.0.1:9".to_owned();
         let member = Member { worker: 3, stage: 1, node: "a".to_owned(), address };
         let checkpoint = Some(Checkpoint { iteration: 5, path: "there".to_owned() });
-        let group = Group { epoch: 7, members: vec![member], checkpoint };
+        let group = Group { epoch: 7, attempt: 3, members: vec![member], checkpoint };
         let wire = v1::Group::of("gpt", &group);
         assert_eq!((Group::from(&wire), wire.task.as_str()), (group, "gpt"));
     }

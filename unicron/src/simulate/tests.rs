@@ -8,7 +8,7 @@ use super::rival::{Blow, Disruption, Job, Rival, Symptom};
 use super::*;
 use crate::cluster::Cluster;
 use crate::detect::{Severity, Status};
-use crate::plan::{Present, Rule, Task};
+use crate::plan::{Present, Rule, Task, Unit};
 use crate::throughput::Throughput;
 use crate::trace::{Extent, Failure, Preset, PresetKind, Trace};
 use proptest::prelude::*;
@@ -63,7 +63,8 @@ fn task(points: &[(usize, f64)], weight: f64) -> SimulatedTask {
         weight,
         min_workers: 0,
         guaranteed_workers: None,
-        whole_nodes: true,
+        unit: Unit::Node,
+        restart: None,
         model: None,
         present: Present::default(),
     };
@@ -323,7 +324,8 @@ fn tasks() -> impl Strategy<Value = Vec<SimulatedTask>> {
             (workers, flops)
         });
         let SimulatedTask { task, .. } = task(&points.collect::<Vec<_>>(), weight);
-        SimulatedTask { task: Task { whole_nodes, ..task }, work_flops }
+        let unit = if whole_nodes { Unit::Node } else { Unit::Worker };
+        SimulatedTask { task: Task { unit, ..task }, work_flops }
     });
     prop::collection::vec(any_task, 1..4)
 }

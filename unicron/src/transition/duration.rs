@@ -44,11 +44,22 @@ pub struct Training {
     pub iteration_flops: f64,
 }
 
+/// What it costs a task that starts again as a whole whenever its workers change.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Restart {
+    /// Seconds from its end to its first step.
+    pub start_s: f64,
+    /// Seconds of work since its last checkpoint, on average.
+    pub lost_s: f64,
+}
+
 /// A change of a task's workers.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Change<'a> {
     /// What it trains; `None` of a task that is known only by its measured throughput.
     pub training: Option<Training>,
+    /// What it costs if it starts again as a whole.
+    pub restart: Option<Restart>,
     /// Workers before, those that have failed included.
     pub from: usize,
     /// How they were arranged, where that is known.
@@ -71,6 +82,11 @@ impl Durations {
         let Change { from, lost, to, .. } = *change;
         if to == 0 || (from == to && lost == 0 && !self.is_reshaped(change)) {
             return Interruption::default();
+        }
+        if let Some(Restart { start_s, lost_s }) = change.restart {
+            // What stands still has lost its work already.
+            let lost_s = if from > 0 { lost_s } else { 0.0 };
+            return Interruption { overlapped_s: 0.0, stopped_s: start_s + lost_s };
         }
         let state = change.training.map_or(0.0, |training| training.state_bytes);
         if from == 0 {
@@ -149,6 +165,7 @@ mod tests {
         Change {
             // A 7B model in 20 s.
             training: Some(Training { state_bytes: 1e11, iteration_flops: 5e16 }),
+            restart: None,
             from: from.workers(),
             from_shape: Some(from),
             lost,
@@ -201,5 +218,21 @@ mod tests {
         assert!((80.0..90.0).contains(&started.stopped_s), "{started:?}");
         let end = Change { to: 0, ..change(&to, 0, &to) };
         assert_eq!(Durations::default().of(&end, &hardware()), Interruption::default());
+    }
+
+    #[test]
+    fn a_task_that_starts_again_as_a_whole_pays_for_every_change() {
+        let (three, four) = (shape(4, 1, 3), shape(4, 1, 4));
+        let restart = Some(Restart { start_s: 40.0, lost_s: 300.0 });
+        let of = |change: Change<'_>| {
+            Durations::default().of(&Change { restart, ..change }, &hardware())
+        };
+        assert_eq!(of(change(&three, 0, &four)).stopped_s, 340.0);
+        assert_eq!(of(change(&four, 4, &four)).stopped_s, 340.0);
+        assert_eq!(of(change(&four, 0, &four)), Interruption::default());
+        assert_eq!(
+            of(Change { from: 0, from_shape: None, ..change(&four, 0, &four) }).stopped_s,
+            40.0
+        );
     }
 }

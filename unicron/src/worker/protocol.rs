@@ -53,6 +53,8 @@ pub mod env {
     pub const STAGE: &str = "UNICRON_STAGE";
     /// The address of the node that other workers reach.
     pub const HOST: &str = "UNICRON_HOST";
+    /// `host:port` of the task's store on the node, a server of PyTorch's TCPStore: it outlives the worker.
+    pub const STORE: &str = "UNICRON_STORE";
     /// A folder for the task's checkpoints, the same on all nodes.
     pub const CHECKPOINTS: &str = "UNICRON_CHECKPOINTS";
     /// The same in every process that one agent or one demonstration has started.
@@ -260,6 +262,9 @@ pub enum ToWorker {
 pub struct Group {
     /// Greater than that of any group before.
     pub epoch: u64,
+    /// How many groups the task had, this one included.
+    #[serde(default)]
+    pub attempt: u64,
     /// By worker. The rank of a worker is its place.
     pub members: Vec<Member>,
     /// The newest checkpoint on disk that counts.
@@ -336,10 +341,15 @@ mod tests {
 
     #[test]
     fn messages_are_what_another_language_would_write() {
-        let group = r#"{"type":"group","epoch":7,"members":[{"worker":3,"stage":0,"node":"a","address":"127.0.0.1:9"}]}"#;
+        let group = r#"{"type":"group","epoch":7,"attempt":2,"members":[{"worker":3,"stage":0,"node":"a","address":"127.0.0.1:9"}]}"#;
         let member =
             Member { worker: 3, stage: 0, node: "a".to_owned(), address: "127.0.0.1:9".to_owned() };
-        let expected = ToWorker::Group(Group { epoch: 7, members: vec![member], checkpoint: None });
+        let expected = ToWorker::Group(Group {
+            epoch: 7,
+            attempt: 2,
+            members: vec![member],
+            checkpoint: None,
+        });
         assert_eq!(parse::<ToWorker>(group.as_bytes()).unwrap(), expected);
         assert_eq!(serde_json::to_string(&expected).unwrap(), group);
         let committed = r#"{"type":"committed","epoch":7,"iteration":12,"loss":2.5}"#;

@@ -16,6 +16,9 @@ fn node() -> Node {
         grace: Duration::ZERO,
         health: None,
         kernel_log: PathBuf::new(),
+        store_bytes: 1 << 20,
+        sets_threads: false,
+        output: None,
     };
     let (occurrences, _) = mpsc::unbounded_channel();
     let (heard, _) = mpsc::unbounded_channel();

@@ -52,7 +52,7 @@ impl Brain {
     fn occupancy(&self, task: usize) -> Occupancy {
         let task_ = &self.tasks[task];
         let slots = task_.staying(None).count();
-        let counts_at_once = !task_.file.speaks() && task_.group.is_none();
+        let counts_at_once = !task_.commits();
         let training = slots.min(task_.at_work());
         let flops = self.core.tasks()[task].throughput.at(training);
         Occupancy { training, in_transition: slots - training, flops, counts_at_once }
@@ -119,8 +119,7 @@ impl Task {
         match &self.group {
             _ if self.end.is_some() => 0,
             Some(group) => group.members.len(),
-            None if self.file.speaks() => 0,
-            None => self.staying(None).filter(|(_, worker)| worker.pid != 0).count(),
+            None => 0,
         }
     }
 }

@@ -6,6 +6,7 @@ use super::{Brain, Now};
 use crate::core::{Attempt, Command, Reconfiguration};
 use crate::detect::Status;
 use serde_json::json;
+use std::collections::BTreeMap;
 
 impl Brain {
     /// Does what the core decides.
@@ -31,6 +32,10 @@ impl Brain {
             return;
         }
         self.record(now, "reattempt", Some(task), None, 0, "the same workers try again");
+        if self.tasks[task].file.starts_with_group() {
+            self.end_whole(now, task, "a connection failed");
+            return self.reconcile(task, Some(incident));
+        }
         self.tasks[task].reattempt = Some(incident);
         self.form(now, task, "a connection failed");
     }
@@ -42,7 +47,10 @@ impl Brain {
             return;
         }
         self.discard(now, task, node, |worker| worker.is_doomed);
-        let text = "its process is started again";
+        let text = match self.tasks[task].file.starts_with_group() {
+            true => "all its processes are started again",
+            false => "its process is started again",
+        };
         self.record(now, "restart", Some(task), Some(node), 0, text);
         self.reconcile(task, Some(incident));
     }
@@ -54,6 +62,10 @@ impl Brain {
         let meant: Vec<u64> = meant.map(|(&number, _)| number).collect();
         if meant.is_empty() {
             return;
+        }
+        if self.tasks[task].file.starts_with_group() {
+            self.outbox.tasks.insert(task);
+            return self.end_whole(now, task, "a worker is at fault");
         }
         let was_member = meant.iter().any(|&number| self.tasks[task].is_member(number));
         for number in &meant {
@@ -112,12 +124,17 @@ impl Brain {
             if task.end.is_some() {
                 continue;
             }
-            task.granted = change.nodes.iter().copied().collect();
+            let granted: BTreeMap<usize, usize> = change.nodes.iter().copied().collect();
+            let is_another_world = task.file.starts_with_group() && task.granted != granted;
+            task.granted = granted;
             task.reason = match change.size.workers {
                 0 => "no workers are left for it".to_owned(),
                 _ => String::new(),
             };
             self.outbox.tasks.insert(change.task);
+            if is_another_world {
+                self.leave_whole(now, change.task, "the plan changes its workers");
+            }
             self.reconcile(change.task, None);
             self.dismiss(now, change.task);
         }

@@ -13,7 +13,7 @@ use crate::proto::v1;
 use std::collections::BTreeSet;
 
 /// Signs this close together may be of one failure, in seconds.
-const ONE_FAILURE_S: f64 = 5.0;
+pub(super) const ONE_FAILURE_S: f64 = 5.0;
 
 /// After the first worker is said to hang, the others are waited for so long: who waits says so.
 const HANG_GRACE_S: f64 = 0.3;
@@ -66,7 +66,11 @@ impl Brain {
 
     /// A worker isn't there any more: the others go on, and somebody takes its place.
     pub(super) fn worker_gone(&mut self, now: Now, task: usize, number: u64, gone: Gone<'_>) {
-        let Gone { exit, text, last_lines, after_s } = gone;
+        let Gone { exit, .. } = gone;
+        let has_failed = !exit.is_some_and(Exit::is_success);
+        if has_failed && self.tasks[task].file.starts_with_group() {
+            return self.exited(now, task, number, gone);
+        }
         let Some(worker) = self.tasks[task].workers.remove(&number) else { return };
         let node = worker.node;
         self.outbox.tasks.insert(task);
@@ -74,18 +78,34 @@ impl Brain {
         let task_ = &mut self.tasks[task];
         task_.departed.insert(number, Departed { node, exit });
         let was_member = task_.is_member(number);
-        if exit.is_some_and(Exit::is_success) {
+        if !has_failed {
             return self.worker_finished(now, task, number, node);
         }
-        if self.tasks[task].file.recovery == Recovery::RestartAll {
+        if self.tasks[task].file.recovery() == Recovery::RestartAll {
             self.discard_all(task);
         }
         if was_member {
             self.form(now, task, &format!("worker {number} is gone"));
         }
-        if worker.is_leaving {
-            return;
+        if !worker.is_leaving {
+            self.blame(now, task, node, number, worker.incident, gone, &[]);
         }
+    }
+
+    /// A worker has failed by itself; others may have fallen with it.
+    #[allow(clippy::too_many_arguments, reason = "a failure has these parts")]
+    pub(super) fn blame(
+        &mut self,
+        now: Now,
+        task: usize,
+        node: usize,
+        number: u64,
+        incident: Option<u64>,
+        gone: Gone<'_>,
+        fallen: &[u64],
+    ) {
+        let Gone { exit, text, last_lines, after_s } = gone;
+        self.tasks[task].progress.exit_code = exit.map(Exit::to_shell);
         let exit = exit.unwrap_or(Exit::Code(1));
         let name = self.nodes[node].name.clone();
         let observed =
@@ -93,10 +113,20 @@ impl Brain {
         let Some(observation) = observed else { return };
         self.tasks[task].note(observation);
         let status = self.tasks[task].status_of(&name, now.s, Status::ExitedAbnormally);
-        let details = serde_json::json!({ "status": status, "last_lines": last_lines });
+        let mut details = serde_json::json!({ "status": status, "last_lines": last_lines });
+        if !fallen.is_empty() {
+            details["fallen"] = serde_json::json!(fallen);
+        }
         let noticed = Noticed { task, node, worker: number, status, text, after_s };
         self.detected(now, noticed, details);
-        self.fail(now, task, node, status, worker.incident);
+        let file = &self.tasks[task].file;
+        if file.command.is_some() && exit == Exit::Code(file.no_restart_exit_code) {
+            let code = file.no_restart_exit_code;
+            let reason = format!("exit code {code} asks that it is not started again");
+            self.tasks[task].progress.failures += 1;
+            return self.end(now, task, super::task::End::Failed, &reason);
+        }
+        self.fail(now, task, node, status, incident);
     }
 
     /// Ends all workers of a task that starts again as a whole.
@@ -109,10 +139,15 @@ impl Brain {
     fn worker_finished(&mut self, now: Now, task: usize, number: u64, node: usize) {
         let text = "has done its part";
         self.record(now, "worker-finished", Some(task), Some(node), number, text);
-        if let Some(granted) = self.tasks[task].granted.get_mut(&node) {
+        let task_ = &mut self.tasks[task];
+        if let Some(granted) =
+            task_.granted.get_mut(&node).filter(|_| !task_.file.starts_with_group())
+        {
             *granted = granted.saturating_sub(1);
         }
-        if self.tasks[task].workers.is_empty() && !self.tasks[task].file.speaks() {
+        // Whoever is started again as a whole needs those that have done their part, too.
+        let has_failed = !task_.exits.is_empty();
+        if task_.workers.is_empty() && task_.file.train.is_none() && !has_failed {
             self.end(now, task, super::task::End::Done, "its program has ended with code 0");
         }
     }
@@ -192,6 +227,9 @@ impl Brain {
     /// Tells the core, or that the attempt to cure an earlier failure has failed.
     fn fail(&mut self, now: Now, task: usize, node: usize, status: Status, incident: Option<u64>) {
         self.tasks[task].progress.failures += 1;
+        if self.has_used_up_restarts(now, task) {
+            return;
+        }
         let event = match incident {
             Some(incident) => Event::Attempted { incident, succeeded: false },
             None => Event::Failed { task, node, status },
@@ -232,7 +270,9 @@ impl Brain {
                 self.tasks[task].departed.insert(number, Departed { node, exit: None });
             }
             self.tasks[task].granted.remove(&node);
-            if self.tasks[task].file.recovery == Recovery::RestartAll {
+            if self.tasks[task].file.starts_with_group() {
+                self.end_whole(now, task, "a node is lost");
+            } else if self.tasks[task].file.recovery() == Recovery::RestartAll {
                 self.discard_all(task);
             }
             self.tasks[task].progress.failures += 1;
@@ -246,6 +286,9 @@ impl Brain {
         }
         let commands = self.core.step(now.s, Event::NodeLost { node });
         self.carry_out(now, commands);
+        for task in 0..self.tasks.len() {
+            self.has_used_up_restarts(now, task);
+        }
     }
 
     /// A worker says that another can't be reached any more.
@@ -413,6 +456,13 @@ impl Task {
             return blamed;
         }
         let silent: Vec<u64> = numbers().filter(|&number| !waits(number)).collect();
+        // Of those that never say for whom they wait, some may be at work: in vain, in a loop of a
+        // collective operation.
+        let has_hung = |&number: &u64| of(number).is_some_and(|worker| worker.hung.is_some());
+        let told: Vec<u64> = silent.iter().copied().filter(has_hung).collect();
+        if !told.is_empty() {
+            return told;
+        }
         match silent.is_empty() {
             // Everybody waits: whoever is restarted, all begin a new exchange.
             true => numbers().take(1).collect(),

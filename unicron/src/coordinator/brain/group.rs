@@ -27,14 +27,45 @@ impl Brain {
         }
         (ready.address, ready.fingerprint) = (Some(address), fingerprint);
         self.outbox.tasks.insert(task);
-        let starts_as_a_whole =
-            task_.progress.iteration == 0 || task_.file.recovery == Recovery::RestartAll;
-        let is_first = task_.group.is_none() && starts_as_a_whole;
         let are_all_ready = task_.staying(None).all(|(_, worker)| worker.address.is_some());
+        if task_.file.starts_with_group() {
+            return self.ready_as_a_whole(now, task, are_all_ready);
+        }
+        let starts_as_a_whole =
+            task_.progress.iteration == 0 || task_.file.recovery() == Recovery::RestartAll;
+        let is_first = task_.group.is_none() && starts_as_a_whole;
         if !is_first || are_all_ready {
             self.form(now, task, &format!("worker {worker} is ready"));
         } else {
             task_.form_at_s.get_or_insert(now.s + FIRST_GROUP_S);
+        }
+    }
+
+    /// One more process could be started. All are, when all can be.
+    fn ready_as_a_whole(&mut self, now: Now, task: usize, are_all_ready: bool) {
+        if self.tasks[task].group.is_some() {
+            // Its agent is another one than when the group was formed: the others wait for it in vain.
+            self.end_whole(now, task, "an agent was started anew");
+            self.reconcile(task, None);
+        } else if are_all_ready {
+            let task_ = &mut self.tasks[task];
+            let is_complete = task_.staying(None).count() >= task_.file.workers;
+            match task_.progress.groups == 0 && !is_complete {
+                true => _ = task_.form_at_s.get_or_insert(now.s + task_.file.last_call_s),
+                false => self.form(now, task, "all can start"),
+            }
+        }
+    }
+
+    /// A task's first group has waited for more workers as long as it may.
+    pub(super) fn form_late(&mut self, now: Now, task: usize) {
+        if !self.tasks[task].file.starts_with_group() {
+            return self.form(now, task, "not everybody is ready, but every stage is");
+        }
+        let are_all_ready =
+            self.tasks[task].staying(None).all(|(_, worker)| worker.address.is_some());
+        if are_all_ready {
+            self.form(now, task, "nobody else has come");
         }
     }
 
@@ -79,9 +110,13 @@ impl Brain {
         }
         let text = format!("{why}; {} workers go on", members.len());
         let numbers: Vec<u64> = members.iter().map(|member| member.worker).collect();
-        task_.group = Some(Group { epoch, members, checkpoint: task_.checkpoint.clone() });
+        task_.formed_s = now.s;
+        task_.progress.groups += 1;
+        let (attempt, checkpoint) = (task_.progress.groups, task_.checkpoint.clone());
+        task_.group = Some(Group { epoch, attempt, members, checkpoint });
         let details = serde_json::json!({ "epoch": epoch, "workers": numbers });
         self.record_with(now, "group", Some(task), None, 0, text, details);
+        self.announce_world(now, task, numbers.len());
     }
 
     /// Workers whose arithmetic differs from that of most can't take part: bits would differ.

@@ -7,6 +7,7 @@
 //! | a task: its workers, how far it is | [`task`] |
 //! | which workers a task has on which nodes | `roster` |
 //! | who works together | `group` |
+//! | tasks that start again as a whole | `whole` |
 //! | what fails, and whose it is | `failure` |
 //! | what gets done | `progress` |
 //! | the core's commands, carried out | `decide` |
@@ -34,6 +35,7 @@ mod roster;
 pub mod task;
 #[cfg(test)]
 mod tests;
+mod whole;
 
 pub use push::Told;
 
@@ -120,6 +122,8 @@ pub struct Brain {
     zero_s: f64,
     /// Plans by where they came from.
     plans: BTreeMap<PlanSource, u64>,
+    /// Workers that are to end at once.
+    endings: Vec<whole::Ending>,
 }
 
 /// What is to be done, in this order: store, record, send.
@@ -191,6 +195,7 @@ impl Brain {
             stored_s: now.s,
             zero_s: now.zero_s(),
             plans: BTreeMap::new(),
+            endings: Vec::new(),
         }
     }
 
@@ -210,11 +215,13 @@ impl Brain {
         }
         for task in 0..self.tasks.len() {
             if self.tasks[task].form_at_s.is_some_and(|at_s| at_s <= now.s) {
-                self.form(now, task, "not everybody is ready, but every stage is");
+                self.form_late(now, task);
             }
             self.judge_connections(now, task);
             self.judge_hang(now, task);
+            self.attend_to_whole(now, task);
         }
+        self.forget_endings(now);
         let commands = self.core.step(now.s, crate::core::Event::Ticked);
         self.carry_out(now, commands);
         self.keep_accounts(now);

@@ -95,7 +95,7 @@ impl Brain {
     }
 
     /// The present group has committed an iteration: what was tried has helped.
-    fn group_works(&mut self, now: Now, task: usize) {
+    pub(super) fn group_works(&mut self, now: Now, task: usize) {
         let task_ = &mut self.tasks[task];
         let is_news = !task_.has_committed;
         task_.has_committed = true;
@@ -118,7 +118,10 @@ impl Brain {
             self.carry_out(now, commands);
         }
         let iteration = self.tasks[task].progress.iteration;
-        let text = format!("iteration {iteration} by {} workers", members.len());
+        let text = match iteration {
+            0 => format!("{} workers have run for a while", members.len()),
+            _ => format!("iteration {iteration} by {} workers", members.len()),
+        };
         let details = serde_json::json!({
             "iteration": iteration,
             "epoch": self.tasks[task].epoch(),

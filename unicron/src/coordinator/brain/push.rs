@@ -14,6 +14,7 @@ pub struct Told {
     /// Greater than that of anything told before.
     pub version: u64,
     workers: Vec<Wanted>,
+    endings: Vec<v1::Ending>,
 }
 
 #[derive(Debug, Clone)]
@@ -31,11 +32,14 @@ struct OfTask {
     group: Option<v1::Group>,
 }
 
+/// What a script reads as torchrun's bound on restarts where there is none.
+const UNBOUNDED_RESTARTS: u64 = i32::MAX as u64;
+
 impl Told {
     /// That of a node without workers.
     #[must_use]
     pub fn nothing(version: u64) -> Self {
-        Self { version, workers: Vec::new() }
+        Self { version, workers: Vec::new(), endings: Vec::new() }
     }
 
     /// As it is on the wire.
@@ -52,6 +56,7 @@ impl Told {
             version: self.version,
             workers: self.workers.iter().map(worker).collect(),
             groups: tasks.filter_map(|workers| workers[0].task.group.clone()).collect(),
+            endings: self.endings.clone(),
         }
     }
 }
@@ -63,6 +68,12 @@ impl Brain {
             nodes.iter().map(|&node| (node, Told::nothing(self.number()))).collect();
         if told.is_empty() {
             return told;
+        }
+        for ending in &self.endings {
+            if let Some(told) = told.get_mut(&ending.node) {
+                let (worker, grace_s) = (ending.worker, ending.grace_s);
+                told.endings.push(v1::Ending { worker, grace_s });
+            }
         }
         for task in self.tasks.iter().filter(|task| !task.workers.is_empty()) {
             let (name, launch) = (task.file.name.clone(), self.launch(task));
@@ -89,6 +100,19 @@ impl Brain {
             Some(arguments) => (arguments, true),
             None => (task.file.command.clone().unwrap_or_default(), false),
         };
-        v1::Launch { command, environment: environment.into_iter().collect(), is_unicron }
+        let starts_with_group = task.file.starts_with_group();
+        if starts_with_group {
+            let most = task.file.max_restarts.unwrap_or(UNBOUNDED_RESTARTS);
+            environment.insert("TORCHELASTIC_RUN_ID".to_owned(), task.file.name.clone());
+            environment.insert("TORCHELASTIC_MAX_RESTARTS".to_owned(), most.to_string());
+        }
+        v1::Launch {
+            command,
+            environment: environment.into_iter().collect(),
+            is_unicron,
+            starts_with_group,
+            hang_after_s: task.file.hang_after_s.unwrap_or(0.0),
+            grace_s: task.file.grace_s.unwrap_or(0.0),
+        }
     }
 }

@@ -122,7 +122,7 @@ impl Brain {
             nodes.into_iter().map(|record| record.into_node(lease_until_s)).collect();
         let tasks: Vec<Task> = records
             .into_iter()
-            .map(|record| record.into_task(nodes.len()))
+            .map(|record| record.into_task(nodes.len(), now.s))
             .collect::<Result<_>>()?;
         let is_in =
             |node: &Node| node.lease_until_s.is_some() && node.standing == Standing::Healthy;
@@ -154,6 +154,7 @@ impl Brain {
             stored_s: now.s,
             zero_s: now.zero_s(),
             plans: BTreeMap::new(),
+            endings: Vec::new(),
         };
         let count = brain.nodes.iter().filter(|node| node.lease_until_s.is_some()).count();
         let text = format!("leads in term {term}, with {count} nodes");
@@ -180,7 +181,7 @@ impl NodeRecord {
 }
 
 impl TaskRecord {
-    fn into_task(self, nodes: usize) -> Result<Task> {
+    fn into_task(self, nodes: usize, now_s: f64) -> Result<Task> {
         let file = TaskFile::parse(&self.toml, Path::new("the store"))?;
         let worker = |(number, record): (u64, WorkerRecord)| {
             let WorkerRecord { node, stage, pid, address, fingerprint, is_leaving } = record;
@@ -198,6 +199,7 @@ impl TaskRecord {
             checkpoint: self.checkpoint,
             progress: self.progress,
             account: self.account,
+            formed_s: now_s,
             ..Task::new(file, self.toml)
         })
     }

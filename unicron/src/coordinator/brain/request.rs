@@ -117,8 +117,7 @@ impl Brain {
             let state = match (&worker.address, worker.is_leaving) {
                 (_, true) => "leaving",
                 (None, _) if worker.pid == 0 => "wanted",
-                (None, _) if task.file.speaks() => "starting",
-                (None, _) => "running",
+                (None, _) => "starting",
                 (Some(_), _) if task.is_member(number) => "working",
                 (Some(_), _) => "ready",
             };
@@ -149,6 +148,7 @@ impl Brain {
             loss: progress.loss,
             failures: progress.failures,
             committed_twice: progress.committed_twice,
+            exit_code: progress.exit_code,
             worker_seconds: Some(to_wire(account.bins)),
             uncommitted_worker_seconds: account.uncommitted_worker_s(),
             accumulated_waf: task.file.weight * account.flops,

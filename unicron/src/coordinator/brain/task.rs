@@ -36,6 +36,10 @@ pub struct Task {
     pub observations: Vec<Observation>,
     /// Workers that are gone since then, and how they ended.
     pub departed: BTreeMap<u64, Departed>,
+    /// Processes that have just failed, of a task that starts again as a whole.
+    pub exits: Vec<Exited>,
+    /// When it is judged which of them is to blame, in seconds.
+    pub judge_at_s: Option<f64>,
     /// Connections that are said to be lost.
     pub lost_connections: Vec<LostConnection>,
     /// When the first worker was said to hang, in seconds.
@@ -44,6 +48,8 @@ pub struct Task {
     pub still_since_s: Option<f64>,
     /// When a first group is formed of whoever is ready, in seconds.
     pub form_at_s: Option<f64>,
+    /// When the present group was formed, in seconds.
+    pub formed_s: f64,
     /// An incident that is tried to be cured by a new group of the same workers.
     pub reattempt: Option<u64>,
 }
@@ -71,6 +77,15 @@ pub struct Progress {
     pub redone: Redone,
     /// Failures of its workers.
     pub failures: u64,
+    /// The exit code of the worker that was last to blame, as a shell reports it.
+    #[serde(default)]
+    pub exit_code: Option<i32>,
+    /// Workers of its last group.
+    #[serde(default)]
+    pub world: usize,
+    /// Groups that it had.
+    #[serde(default)]
+    pub groups: u64,
     /// Iterations that one worker has committed twice: there must be none.
     pub committed_twice: u64,
     /// The result.
@@ -115,6 +130,25 @@ pub struct Departed {
     pub node: usize,
     /// How it ended, where anybody knows.
     pub exit: Option<Exit>,
+}
+
+/// A process that has failed.
+#[derive(Debug, Clone)]
+pub struct Exited {
+    /// The worker.
+    pub worker: u64,
+    /// Its node.
+    pub node: usize,
+    /// The incident that it was started to cure.
+    pub incident: Option<u64>,
+    /// How it ended, where anybody knows.
+    pub exit: Option<Exit>,
+    /// For people.
+    pub text: String,
+    /// The last that it said.
+    pub last_lines: Vec<String>,
+    /// When, in seconds, as far as anybody knows.
+    pub at_s: f64,
 }
 
 /// A worker says that its connection to another is gone.
@@ -169,10 +203,13 @@ impl Task {
             account: Account::default(),
             observations: Vec::new(),
             departed: BTreeMap::new(),
+            exits: Vec::new(),
+            judge_at_s: None,
             lost_connections: Vec::new(),
             hung_since_s: None,
             still_since_s: None,
             form_at_s: None,
+            formed_s: 0.0,
             reattempt: None,
         }
     }
@@ -185,7 +222,6 @@ impl Task {
             Some(End::Stopped) => "stopped",
             Some(End::Failed) => "failed",
             None if self.workers.is_empty() => "waiting",
-            None if !self.file.speaks() => "running",
             None if self.group.is_none() && self.progress.failures > 0 => "recovering",
             None if self.group.is_none() => "starting",
             None => "running",
@@ -198,6 +234,13 @@ impl Task {
             !worker.is_leaving && stage.is_none_or(|stage| worker.stage == stage)
         };
         self.workers.iter().filter(move |(_, worker)| is_meant(worker))
+    }
+
+    /// Whether its work counts once it is committed: that of a program that never commits anything counts
+    /// at once.
+    #[must_use]
+    pub fn commits(&self) -> bool {
+        !self.file.starts_with_group() || self.progress.iteration > 0
     }
 
     /// The epoch of its group; 0 without one.

@@ -15,6 +15,7 @@ impl Managed<'_> {
         let shape = member.step.as_ref().and_then(|step| step.shape.as_ref());
         Change {
             training: self.tasks[task].training(),
+            restart: self.tasks[task].restart,
             from: member.workers,
             from_shape: shape,
             lost: 1,

@@ -163,7 +163,8 @@ impl Cluster {
             Member { worker, stage, node, address: process.address.clone().unwrap() }
         };
         let members = self.members.iter().map(member).collect();
-        let group = Group { epoch: self.epoch, members, checkpoint: self.checkpoint.clone() };
+        let group =
+            Group { epoch: self.epoch, attempt: 1, members, checkpoint: self.checkpoint.clone() };
         for worker in before.union(&self.members.clone()).copied().collect::<Vec<_>>() {
             self.say(worker, &ToWorker::Group(group.clone()));
         }
