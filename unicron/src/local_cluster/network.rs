@@ -138,7 +138,9 @@ impl Drop for Network {
 
 /// Removes what processes have left that were killed.
 fn remove_leftovers() {
-    for (list, remove) in [(&["netns", "list"][..], ["netns", "del"]), (&["-br", "link"], ["link", "del"])] {
+    for (list, remove) in
+        [(&["netns", "list"][..], ["netns", "del"]), (&["-br", "link"], ["link", "del"])]
+    {
         let Ok(names) = listed(list) else { continue };
         for name in names.lines().filter_map(|line| line.split([' ', '@']).next()) {
             if of_dead_process(name) {
@@ -151,7 +153,8 @@ fn remove_leftovers() {
 
 fn of_dead_process(name: &str) -> bool {
     let rest = name.strip_prefix(PREFIX);
-    let digits = rest.map(|rest| &rest[..rest.len() - rest.trim_start_matches(char::is_numeric).len()]);
+    let digits =
+        rest.map(|rest| &rest[..rest.len() - rest.trim_start_matches(char::is_numeric).len()]);
     digits.is_some_and(|process| {
         !process.is_empty() && !Path::new(&format!("/proc/{process}")).exists()
     })

@@ -31,7 +31,9 @@ fn a_script_finds_torchruns_environment() {
                   $TORCHELASTIC_USE_AGENT_STORE $OMP_NUM_THREADS; test $MASTER_PORT -gt 0";
     let (code, stdout, stderr) = run(&["--rdzv-id", "job-7"], script);
     assert_eq!(code, Some(0), "{stderr}");
-    let of = |rank: usize| format!("[rank{rank}]: {rank} {rank} 2 2 0 1 default 127.0.0.1 job-7 0 True 1");
+    let of = |rank: usize| {
+        format!("[rank{rank}]: {rank} {rank} 2 2 0 1 default 127.0.0.1 job-7 0 True 1")
+    };
     assert_eq!(sorted_lines(&stdout), [of(0), of(1)]);
 }
 
@@ -66,11 +68,14 @@ fn a_script_that_fails_again_and_again_ends_with_its_code() {
 
 #[test]
 fn a_signal_is_explained_and_an_exceptions_traceback_is_kept() {
-    let (code, _, stderr) = run(&["--max-restarts", "0"], "test $RANK = 0 && sleep 100; kill -9 $$");
+    let (code, _, stderr) =
+        run(&["--max-restarts", "0"], "test $RANK = 0 && sleep 100; kill -9 $$");
     assert_eq!(code, Some(137), "{stderr}");
     assert!(stderr.contains("SIGKILL"), "{stderr}");
     let error = r#"{"message": {"message": "ValueError: no such layer", "extraInfo": {"py_callstack": "Traceback (most recent call last):\n  File \"a.py\"", "timestamp": "1"}}}"#;
-    let script = format!("test $RANK = 0 && sleep 100; printf '%s' '{error}' > $TORCHELASTIC_ERROR_FILE; exit 1");
+    let script = format!(
+        "test $RANK = 0 && sleep 100; printf '%s' '{error}' > $TORCHELASTIC_ERROR_FILE; exit 1"
+    );
     let (code, _, stderr) = run(&["--max-restarts", "0"], &script);
     assert_eq!(code, Some(1), "{stderr}");
     assert!(stderr.contains("ValueError: no such layer"), "{stderr}");
@@ -96,7 +101,8 @@ fn ranks_of_pytorch_meet_at_the_agents_store_again_and_again() {
                   dist.all_reduce(sum)\n\
                   print('sum', int(sum.item()), 'after', os.environ['TORCHELASTIC_RESTART_COUNT'])\n";
     let python = python.to_str().unwrap();
-    let arguments = ["run", "--standalone", "--nproc-per-node", "2", "--", python, "-u", "-c", script];
+    let arguments =
+        ["run", "--standalone", "--nproc-per-node", "2", "--", python, "-u", "-c", script];
     let output = UNICRON.run(&arguments);
     let stderr = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(0), "{stderr}");
@@ -142,16 +148,16 @@ fn ended(mut running: Running) -> (Option<i32>, String) {
 
 #[test]
 fn sigterm_is_passed_on_and_there_is_time_for_a_checkpoint() {
-    let script = "trap 'sleep 0.5; echo saved; exit 0' TERM; echo up; while true; do sleep 0.05; done";
+    let script =
+        "trap 'sleep 0.5; echo saved; exit 0' TERM; echo up; while true; do sleep 0.05; done";
     let mut running = start(&["run", "--standalone", "--grace", "20", "--", "sh", "-c", script]);
     let mut stdout = BufReader::new(running.0.stdout.take().unwrap());
     let mut line = String::new();
     stdout.read_line(&mut line).unwrap();
     assert_eq!(line, "[rank0]: up\n");
     kill(Pid::from_raw(running.0.id() as i32), Signal::SIGTERM).unwrap();
-    line.clear();
-    stdout.read_line(&mut line).unwrap();
-    assert_eq!(line, "[rank0]: saved\n");
+    let rest: Vec<String> = stdout.lines().map(Result::unwrap).collect();
+    assert!(rest.contains(&"[rank0]: saved".to_owned()), "{rest:?}");
     assert_eq!(running.0.wait().unwrap().code(), Some(143));
 }
 
@@ -164,7 +170,8 @@ fn two_nodes_meet_at_an_endpoint() {
     let node = |name: &str| {
         let arguments =
             ["run", "--nnodes", "2", "--rdzv-endpoint", &endpoint, "--node", name, "--log-dir"];
-        let script = ["--", "sh", "-c", "echo $RANK of $WORLD_SIZE on $UNICRON_NODE, node $GROUP_RANK"];
+        let script =
+            ["--", "sh", "-c", "echo $RANK of $WORLD_SIZE on $UNICRON_NODE, node $GROUP_RANK"];
         start(&[&arguments[..], &[log.to_str().unwrap()], &script].concat())
     };
     let (first, second) = (node("left"), node("right"));

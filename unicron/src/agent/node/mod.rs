@@ -23,7 +23,7 @@ use crate::proto::v1::{self, FromAgent, from_agent::Message as Say, to_agent};
 use crate::rpc::Endpoints;
 use crate::worker::protocol::{PROTOCOL, ToWorker};
 use crate::{Error, Result};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 use tokio::sync::mpsc::{self, UnboundedSender};
@@ -115,6 +115,9 @@ struct Node {
     settings: Settings,
     began: Instant,
     workers: BTreeMap<u64, Local>,
+    /// Workers that have ended while they were wanted: they are not started again, for they were wanted
+    /// before anybody had heard of their end.
+    ended: BTreeSet<u64>,
     /// Of workers that have ended, by task, for those that take their places.
     watches: BTreeMap<String, Watch>,
     /// By task.
@@ -207,6 +210,7 @@ impl Node {
             settings,
             began: Instant::now(),
             workers: BTreeMap::new(),
+            ended: BTreeSet::new(),
             watches: BTreeMap::new(),
             stores: BTreeMap::new(),
             wanted: None,

@@ -48,7 +48,8 @@ impl Node {
         // Those that were never started leave nothing behind.
         self.workers.retain(|_, local| !local.is_ending || local.process.is_some());
         for worker in &wanted.workers {
-            if !self.workers.contains_key(&worker.worker) {
+            let is_known = self.workers.contains_key(&worker.worker);
+            if !is_known && !self.ended.contains(&worker.worker) {
                 self.start(worker);
             }
         }
@@ -56,6 +57,7 @@ impl Node {
             self.tell_group(group);
         }
         self.watches.retain(|task, _| wanted.workers.iter().any(|worker| worker.task == *task));
+        self.ended.retain(|ended| wanted.workers.iter().any(|worker| worker.worker == *ended));
         self.wanted = Some(wanted);
         self.say_ready_for_held();
     }
@@ -259,6 +261,7 @@ impl Node {
 
     fn never_started(&mut self, worker: u64, problem: String) {
         self.workers.remove(&worker);
+        self.ended.insert(worker);
         self.say(Say::Ended(v1::WorkerEnded {
             worker,
             code: None,
@@ -289,6 +292,7 @@ impl Node {
             self.read_error_file(worker);
         }
         let Some(mut local) = self.workers.remove(&worker) else { return };
+        self.ended.insert(worker);
         if let Some(watch) = local.watch.take() {
             self.watches.insert(local.task.clone(), watch);
         }

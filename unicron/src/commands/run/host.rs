@@ -63,7 +63,9 @@ pub async fn take_part(run: &Run, role: &Role, slots: usize, toml: String) -> an
         None => None,
     };
     let address = match (&hosted, role) {
-        (Some(hosted), _) => SocketAddr::new(Ipv4Addr::LOCALHOST.into(), hosted.address.port()).to_string(),
+        (Some(hosted), _) => {
+            SocketAddr::new(Ipv4Addr::LOCALHOST.into(), hosted.address.port()).to_string()
+        }
         (None, Role::Node(address) | Role::Client(address)) => address.clone(),
         (None, Role::Alone) => unreachable_alone()?,
     };
@@ -114,17 +116,19 @@ async fn see_through(
     is_first: bool,
 ) -> anyhow::Result<Task> {
     let name = &run.rdzv_id;
-    let events = is_first.then(|| tokio::spawn(follow::print_events(endpoints.clone(), name.clone())));
+    let events =
+        is_first.then(|| tokio::spawn(follow::print_events(endpoints.clone(), name.clone())));
     if !is_first {
         tokio::time::sleep(SOMEBODY_ELSE).await;
     }
-    let submit = async |mut client: Client| client.submit(SubmitRequest { toml: toml.clone() }).await;
-    if is_first {
-        endpoints.ask(submit).await?;
-    } else if !is_known(endpoints, name, run.patience()).await? {
+    // Whoever answers leads.
+    let is_known_already = is_known(endpoints, name, run.patience()).await?;
+    if is_first || !is_known_already {
+        let submit =
+            async |mut client: Client| client.submit(SubmitRequest { toml: toml.clone() }).await;
         let submitted = endpoints.ask(submit).await;
         // Another may have been faster.
-        if !is_known(endpoints, name, run.patience()).await? {
+        if is_first || !is_known(endpoints, name, run.patience()).await? {
             submitted?;
         }
     }
@@ -164,7 +168,8 @@ async fn listen_if_here(endpoint: &str, run: &Run) -> anyhow::Result<Option<TcpL
     let ip = if is_loopback { address.ip() } else { IpAddr::V4(Ipv4Addr::UNSPECIFIED) };
     let is_protected = run.security.tls_ca.is_some() && run.security.tls_cert.is_some();
     if !is_loopback && !is_protected && !run.insecure {
-        let problem = "other machines can reach it; give --tls-ca, --tls-cert and --tls-key, or --insecure";
+        let problem =
+            "other machines can reach it; give --tls-ca, --tls-cert and --tls-key, or --insecure";
         return Err(bad(problem.to_owned()).into());
     }
     match TcpListener::bind((ip, address.port())).await {
@@ -222,7 +227,8 @@ fn attend(
         Some(node) => node.clone(),
         None => host_name(),
     };
-    crate::coordinator::name::check(&node).map_err(|problem| BadInput(format!("--node: {problem}")))?;
+    crate::coordinator::name::check(&node)
+        .map_err(|problem| BadInput(format!("--node: {problem}")))?;
     let host = match &run.local_addr {
         Some(host) => host.clone(),
         None => own_address(endpoints.addresses()).to_string(),
@@ -232,7 +238,12 @@ fn attend(
     let settings = agent::Settings {
         grace: Duration::from_secs_f64(run.grace),
         output: Some(output),
-        ..settings_of(&node, slots, &host, gpus.gpus().iter().map(|gpu| gpu.name.clone()).collect())?
+        ..settings_of(
+            &node,
+            slots,
+            &host,
+            gpus.gpus().iter().map(|gpu| gpu.name.clone()).collect(),
+        )?
     };
     let printing = tokio::spawn(output::print_all(lines, run.log_dir.clone(), run.json));
     let endpoints = endpoints.clone();
@@ -249,7 +260,8 @@ fn attend(
 /// The machine's name, as far as it can be a node's.
 fn host_name() -> String {
     let name = std::fs::read_to_string(Path::new("/proc/sys/kernel/hostname")).unwrap_or_default();
-    let is_fit = |letter: &char| letter.is_ascii_alphanumeric() || matches!(letter, '-' | '_' | '.');
+    let is_fit =
+        |letter: &char| letter.is_ascii_alphanumeric() || matches!(letter, '-' | '_' | '.');
     let name: String = name.trim().chars().filter(is_fit).collect();
     if name.is_empty() { "node".to_owned() } else { name }
 }

@@ -101,7 +101,12 @@ pub struct Run {
     #[arg(long)]
     json: bool,
     /// The script and its arguments
-    #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true, value_name = "PROGRAM")]
+    #[arg(
+        required = true,
+        trailing_var_arg = true,
+        allow_hyphen_values = true,
+        value_name = "PROGRAM"
+    )]
     command: Vec<String>,
 }
 
@@ -176,7 +181,8 @@ impl Run {
             (None, Some(host)) => Role::Node(format!("{host}:{PORT}")),
             (None, None) if self.standalone || self.nnodes.most == 1 => Role::Alone,
             (None, None) => {
-                let problem = "several nodes have to meet somewhere: give --rdzv-endpoint HOST:PORT";
+                let problem =
+                    "several nodes have to meet somewhere: give --rdzv-endpoint HOST:PORT";
                 return Err(BadInput(problem.to_owned()).into());
             }
         })

@@ -13,7 +13,11 @@ use tokio::sync::mpsc::UnboundedReceiver;
 const MOST_BYTES: u64 = 64 * 1024 * 1024;
 
 /// Prints lines until all who send them are gone.
-pub async fn print_all(mut lines: UnboundedReceiver<Output>, folder: Option<PathBuf>, to_stderr: bool) {
+pub async fn print_all(
+    mut lines: UnboundedReceiver<Output>,
+    folder: Option<PathBuf>,
+    to_stderr: bool,
+) {
     let mut logs: BTreeMap<usize, Log> = BTreeMap::new();
     let mut has_failed = false;
     while let Some(Output { rank, line, .. }) = lines.recv().await {

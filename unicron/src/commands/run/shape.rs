@@ -83,13 +83,17 @@ impl FromStr for Rendezvous {
         let mut settings = Self::default();
         for pair in text.split(',').map(str::trim).filter(|pair| !pair.is_empty()) {
             let (key, value) = pair.split_once('=').ok_or(format!("{pair:?} is not KEY=VALUE"))?;
-            let seconds = value.trim().parse::<f64>().ok().filter(|s| (0.0..=604_800.0).contains(s));
+            let seconds =
+                value.trim().parse::<f64>().ok().filter(|s| (0.0..=604_800.0).contains(s));
             let seconds = seconds.ok_or(format!("{key}: {value:?} is no number of seconds"))?;
             match key.trim() {
                 "join_timeout" | "timeout" => settings.join_timeout_s = seconds,
                 "last_call_timeout" | "lastcall_timeout" => settings.last_call_timeout_s = seconds,
                 // The lease takes their place.
-                "keep_alive_interval" | "keep_alive_max_attempt" | "close_timeout" | "read_timeout" => {}
+                "keep_alive_interval"
+                | "keep_alive_max_attempt"
+                | "close_timeout"
+                | "read_timeout" => {}
                 key => return Err(format!("{key:?} is none of join_timeout, last_call_timeout")),
             }
         }
@@ -108,7 +112,10 @@ mod tests {
         for wrong in ["0", "4:1", "a", "1:2:3", ""] {
             assert!(wrong.parse::<Nodes>().is_err(), "{wrong}");
         }
-        assert_eq!("gpu".parse::<Processes>().unwrap().on(0, 8).unwrap_err(), "this node has no GPU; give a number");
+        assert_eq!(
+            "gpu".parse::<Processes>().unwrap().on(0, 8).unwrap_err(),
+            "this node has no GPU; give a number"
+        );
         assert_eq!("auto".parse::<Processes>().unwrap().on(0, 8), Ok(8));
         assert_eq!("auto".parse::<Processes>().unwrap().on(2, 8), Ok(2));
         assert_eq!("3".parse::<Processes>().unwrap().on(2, 8), Ok(3));

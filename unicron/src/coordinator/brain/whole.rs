@@ -8,8 +8,7 @@
 use super::failure::{Gone, ONE_FAILURE_S};
 use super::task::{Departed, Exited, Task};
 use super::{Brain, Now};
-use crate::detect::{Observation, root_cause};
-use std::collections::BTreeSet;
+use crate::detect::{Observation, Role};
 
 /// After the first exit, the others of the same failure are waited for so long, in seconds.
 const EXIT_GRACE_S: f64 = 0.2;
@@ -138,19 +137,20 @@ pub(super) struct Ending {
 }
 
 impl Task {
-    /// Of processes that have ended in one moment, the one that explains the others; else the first.
+    /// Of processes that have ended in one moment, the one that explains the others: which shows a cause of
+    /// its own; else the first that doesn't speak of another's end; else the first.
     fn culprit_of<'a>(&self, now_s: f64, exits: &'a [Exited]) -> Option<&'a Exited> {
-        let workers: BTreeSet<u32> = exits.iter().map(|exited| exited.worker as u32).collect();
-        let is_recent = |observation: &&Observation| {
-            observation.time_s >= now_s - ONE_FAILURE_S
-                && observation.rank.is_some_and(|worker| workers.contains(&worker))
+        let recent = |observation: &&Observation| observation.time_s >= now_s - ONE_FAILURE_S;
+        let shows = |exited: &Exited, role: Role| {
+            self.observations.iter().filter(recent).any(|observation| {
+                observation.rank == Some(exited.worker as u32) && observation.finding.role == role
+            })
         };
-        let recent: Vec<Observation> =
-            self.observations.iter().filter(is_recent).cloned().collect();
-        let cause = root_cause(&recent);
-        let blamed = cause.and_then(|cause| cause.rank);
-        let by_evidence = exits.iter().find(|exited| Some(exited.worker as u32) == blamed);
-        let first = || exits.iter().min_by(|a, b| a.at_s.total_cmp(&b.at_s));
-        by_evidence.or_else(first)
+        let first = |is_meant: &dyn Fn(&&Exited) -> bool| {
+            exits.iter().filter(is_meant).min_by(|a, b| a.at_s.total_cmp(&b.at_s))
+        };
+        first(&|exited| shows(exited, Role::Root))
+            .or_else(|| first(&|exited| !shows(exited, Role::Cascade)))
+            .or_else(|| first(&|_| true))
     }
 }
