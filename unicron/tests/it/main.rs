@@ -4,6 +4,7 @@
 mod certificates;
 mod live;
 mod plan;
+mod pytorch;
 mod run;
 mod simulate;
 mod store;

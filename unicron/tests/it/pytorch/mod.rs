@@ -1,0 +1,24 @@
+//! PyTorch jobs: the Python package's own tests.
+
+use common::testing::python_with_torch;
+use std::path::Path;
+use std::process::Command;
+
+/// The package in `unicron/python`.
+fn package() -> std::path::PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("python")
+}
+
+/// Its tests are Python's, with real processes in groups of every kind.
+#[test]
+fn the_python_package_passes_its_tests() {
+    let Some(python) = python_with_torch() else { return };
+    let output = Command::new(python)
+        .args(["-m", "unittest", "discover", "--start-directory", "tests"])
+        .current_dir(package())
+        .env("PYTHONPATH", package().join("src"))
+        .env("PYTHONDONTWRITEBYTECODE", "1")
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+}
