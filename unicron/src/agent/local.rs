@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{UnixListener, UnixStream};
-use tokio::sync::mpsc::{self, UnboundedReceiver, UnboundedSender};
+use tokio::sync::mpsc::{self, Sender, UnboundedReceiver, UnboundedSender};
 use tokio::task::JoinHandle;
 
 /// What comes from a worker.
@@ -27,15 +27,12 @@ pub struct Socket {
 }
 
 impl Socket {
-    /// Listens at `path`. What the worker says goes to `heard`, with its number.
+    /// Listens at `path`. What the worker says goes to `heard`, with its number; where nobody takes it, the
+    /// worker has to wait.
     ///
     /// # Errors
     /// If the socket can't be made.
-    pub fn open(
-        path: &Path,
-        worker: u64,
-        heard: UnboundedSender<(u64, Heard)>,
-    ) -> io::Result<Self> {
+    pub fn open(path: &Path, worker: u64, heard: Sender<(u64, Heard)>) -> io::Result<Self> {
         let listener = UnixListener::bind(path)?;
         let (sender, received) = mpsc::unbounded_channel();
         let server = tokio::spawn(serve(listener, worker, received, heard));
@@ -62,17 +59,14 @@ async fn serve(
     listener: UnixListener,
     worker: u64,
     messages: UnboundedReceiver<ToWorker>,
-    heard: UnboundedSender<(u64, Heard)>,
+    heard: Sender<(u64, Heard)>,
 ) {
     let Ok((stream, _)) = listener.accept().await else { return };
-    let hear = |what| {
-        // Nobody listens when the agent ends.
-        let _ = heard.send((worker, what));
-    };
     let (reader, writer) = UnixStream::into_split(stream);
     let writing = tokio::spawn(write_all(writer, messages));
-    if let Err(problem) = read_all(reader, worker, &hear).await {
-        hear(Heard::Garbage(problem));
+    if let Err(problem) = read_all(reader, worker, &heard).await {
+        // Nobody listens when the agent ends.
+        let _ = heard.send((worker, Heard::Garbage(problem))).await;
     }
     writing.abort();
     while let Ok((stream, _)) = listener.accept().await {
@@ -91,7 +85,11 @@ async fn write_all(mut writer: OwnedWriteHalf, mut messages: UnboundedReceiver<T
 }
 
 /// Reads until the worker hangs up; an error is what it said wrong.
-async fn read_all(reader: OwnedReadHalf, worker: u64, hear: &impl Fn(Heard)) -> Result<(), String> {
+async fn read_all(
+    reader: OwnedReadHalf,
+    worker: u64,
+    heard: &Sender<(u64, Heard)>,
+) -> Result<(), String> {
     let mut reader = BufReader::new(reader);
     let mut is_first = true;
     loop {
@@ -108,7 +106,8 @@ async fn read_all(reader: OwnedReadHalf, worker: u64, hear: &impl Fn(Heard)) -> 
             check_hello(&message, worker)?;
         }
         is_first = false;
-        hear(Heard::Said(message));
+        // Nobody listens when the agent ends.
+        let _ = heard.send((worker, Heard::Said(message))).await;
     }
 }
 

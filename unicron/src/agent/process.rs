@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncWriteExt, BufReader};
 use tokio::process::{Child, Command};
-use tokio::sync::mpsc::{self, UnboundedSender};
+use tokio::sync::mpsc::{self, Sender};
 
 /// How a worker's program is started.
 #[derive(Debug, Clone, PartialEq)]
@@ -45,13 +45,14 @@ pub struct Process {
 
 impl Process {
     /// Starts one. `guardian` is the program whose hidden command `guard` is the guardian. What happens
-    /// goes to `occurrences`, with the worker's number.
+    /// goes to `occurrences`, with the worker's number. Where nobody takes it, the worker has to wait: one
+    /// that writes without end takes no memory, only its own time.
     #[must_use]
     pub fn start(
         worker: u64,
         guardian: &Path,
         launch: Launch,
-        occurrences: UnboundedSender<(u64, Occurrence)>,
+        occurrences: Sender<(u64, Occurrence)>,
     ) -> Self {
         let (orders, received) = mpsc::unbounded_channel();
         let guardian: PathBuf = guardian.to_owned();
@@ -68,7 +69,7 @@ impl Process {
                 group.end().await;
             }
             // Nobody listens when the agent ends.
-            let _ = occurrences.send((worker, ended));
+            let _ = occurrences.send((worker, ended)).await;
         });
         Self { orders }
     }
@@ -114,16 +115,12 @@ async fn follow(
     worker: u64,
     mut child: Child,
     mut orders: mpsc::UnboundedReceiver<&'static str>,
-    occurrences: &UnboundedSender<(u64, Occurrence)>,
+    occurrences: &Sender<(u64, Occurrence)>,
 ) -> Occurrence {
     let (Some(mut stdin), Some(reports), Some(output)) =
         (child.stdin.take(), child.stdout.take(), child.stderr.take())
     else {
         return Occurrence::Failed("its guardian has no pipes".to_owned());
-    };
-    let occur = |occurrence| {
-        // Nobody listens when the agent ends.
-        let _ = occurrences.send((worker, occurrence));
     };
     let lines = tokio::spawn(forward_lines(worker, output, occurrences.clone()));
     let mut reports = BufReader::new(reports).lines();
@@ -134,7 +131,8 @@ async fn follow(
                 Ok(Some(report)) => match report.split_once(' ') {
                     Some(("pid", pid)) => {
                         if let Ok(pid) = pid.parse() {
-                            occur(Occurrence::Started { pid });
+                            // Nobody listens when the agent ends.
+                            let _ = occurrences.send((worker, Occurrence::Started { pid })).await;
                         }
                     }
                     Some(("exit", text)) => code = text.parse().ok(),
@@ -164,7 +162,7 @@ async fn follow(
 async fn forward_lines(
     worker: u64,
     output: impl AsyncRead + Unpin,
-    occurrences: UnboundedSender<(u64, Occurrence)>,
+    occurrences: Sender<(u64, Occurrence)>,
 ) {
     let mut reader = BufReader::new(output);
     let mut line = Vec::new();
@@ -186,14 +184,14 @@ async fn forward_lines(
         if is_whole {
             let text = String::from_utf8_lossy(&line).trim_end().to_owned();
             line.clear();
-            if occurrences.send((worker, Occurrence::Line(text))).is_err() {
+            if occurrences.send((worker, Occurrence::Line(text))).await.is_err() {
                 return;
             }
         }
     }
     if !line.is_empty() {
         let text = String::from_utf8_lossy(&line).trim_end().to_owned();
-        let _ = occurrences.send((worker, Occurrence::Line(text)));
+        let _ = occurrences.send((worker, Occurrence::Line(text))).await;
     }
 }
 

@@ -82,6 +82,14 @@ fn a_signal_is_explained_and_an_exceptions_traceback_is_kept() {
 }
 
 #[test]
+fn a_log_that_cannot_be_written_ends_nobody() {
+    let (code, stdout, stderr) = run(&["--log-dir", "/dev/full/logs"], "echo done");
+    assert_eq!(code, Some(0), "{stderr}");
+    assert_eq!(sorted_lines(&stdout), ["[rank0]: done", "[rank1]: done"]);
+    assert_eq!(stderr.matches("what follows isn't kept").count(), 1, "{stderr}");
+}
+
+#[test]
 fn silence_is_a_hang_where_its_owner_says_so() {
     let script = "test $RANK.$TORCHELASTIC_RESTART_COUNT != 1.0 || sleep 100; \
                   test $TORCHELASTIC_RESTART_COUNT -gt 0 || while true; do echo works; sleep 0.2; done";

@@ -108,6 +108,9 @@ const LOOK_S: f64 = 0.25;
 /// Messages that wait for the coordinator. Beyond, it doesn't keep up, and is asked anew.
 const MOST_WAITING: usize = 4096;
 
+/// Messages and lines of workers that wait for the agent; then the workers have to.
+const MOST_HAPPENING: usize = 64;
+
 /// Lines that go with a failure.
 const LINES_OF_A_FAILURE: usize = 20;
 
@@ -136,8 +139,8 @@ struct Node {
     next_heartbeat_s: f64,
     next_lease_s: f64,
     next_look_s: f64,
-    occurrences: UnboundedSender<(u64, Occurrence)>,
-    heard: UnboundedSender<(u64, Heard)>,
+    occurrences: mpsc::Sender<(u64, Occurrence)>,
+    heard: mpsc::Sender<(u64, Heard)>,
     /// For people.
     notices: UnboundedSender<String>,
 }
@@ -154,8 +157,8 @@ pub async fn run(
 ) -> Result<()> {
     make_private(&settings.folder)?;
     cgroup::end_leftovers().await;
-    let (occurrences, mut occurred) = mpsc::unbounded_channel();
-    let (heard, mut hears) = mpsc::unbounded_channel();
+    let (occurrences, mut occurred) = mpsc::channel(MOST_HAPPENING);
+    let (heard, mut hears) = mpsc::channel(MOST_HAPPENING);
     let (incoming, mut comes) = mpsc::channel(256);
     let (checks, mut health) = mpsc::unbounded_channel();
     if let Some(check) = settings.health.clone() {
@@ -173,16 +176,25 @@ pub async fn run(
     tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     tokio::pin!(shutdown);
     loop {
+        // What has happened comes before what is to be done about it, but a worker that says or writes
+        // something without end keeps nobody from either.
+        for _ in 0..MOST_HAPPENING {
+            let Ok((worker, what)) = hears.try_recv() else { break };
+            node.hear(worker, what);
+        }
+        for _ in 0..MOST_HAPPENING {
+            let Ok((worker, what)) = occurred.try_recv() else { break };
+            node.occur(worker, what);
+        }
         tokio::select! {
-            // What has happened comes before what is to be done about it.
             biased;
             () = &mut shutdown => break,
-            Some((worker, what)) = hears.recv() => node.hear(worker, what),
-            Some((worker, what)) = occurred.recv() => node.occur(worker, what),
+            _ = tick.tick() => node.tick(),
             Some(what) = comes.recv() => node.come(what),
             Some((finding, text)) = says.recv() => node.tell(0, finding, text, Vec::new()),
             Some(health) = health.recv() => node.say(Say::Health(health)),
-            _ = tick.tick() => node.tick(),
+            Some((worker, what)) = hears.recv() => node.hear(worker, what),
+            Some((worker, what)) = occurred.recv() => node.occur(worker, what),
         }
     }
     attending.abort();
@@ -202,8 +214,8 @@ fn make_private(folder: &Path) -> Result<()> {
 impl Node {
     fn new(
         settings: Settings,
-        occurrences: UnboundedSender<(u64, Occurrence)>,
-        heard: UnboundedSender<(u64, Heard)>,
+        occurrences: mpsc::Sender<(u64, Occurrence)>,
+        heard: mpsc::Sender<(u64, Heard)>,
         notices: UnboundedSender<String>,
     ) -> Self {
         Self {

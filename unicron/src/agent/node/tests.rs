@@ -20,8 +20,8 @@ fn node() -> Node {
         sets_threads: false,
         output: None,
     };
-    let (occurrences, _) = mpsc::unbounded_channel();
-    let (heard, _) = mpsc::unbounded_channel();
+    let (occurrences, _) = mpsc::channel(1);
+    let (heard, _) = mpsc::channel(1);
     let (notices, _) = mpsc::unbounded_channel();
     Node::new(settings, occurrences, heard, notices)
 }

@@ -17,7 +17,7 @@ use crate::worker::protocol::{Group, PROTOCOL, ToWorker, env};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
-use tokio::sync::mpsc::UnboundedReceiver;
+use tokio::sync::mpsc::Receiver;
 
 /// How long a task's store stays after its last worker was wanted here, in seconds: a successor may come.
 const STORE_LINGERS_S: f64 = 60.0;
@@ -322,7 +322,7 @@ impl Node {
     }
 
     /// Ends all workers and waits until nothing of them is left.
-    pub(super) async fn end_all(&mut self, occurred: &mut UnboundedReceiver<(u64, Occurrence)>) {
+    pub(super) async fn end_all(&mut self, occurred: &mut Receiver<(u64, Occurrence)>) {
         let agents = self.settings.grace;
         for local in self.workers.values_mut() {
             local.end("the agent ends", agents);

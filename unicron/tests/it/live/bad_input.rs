@@ -13,7 +13,7 @@ use unicron::proto::v1::{self, FromAgent, from_agent, to_agent};
 use unicron::rpc::MOST_MESSAGE_BYTES;
 
 /// Lets somebody misbehave while a task trains: it ends as if nothing had been.
-fn while_a_task_trains(misbehave: impl AsyncFnOnce(&LocalCluster)) {
+pub(super) fn while_a_task_trains(misbehave: impl AsyncFnOnce(&LocalCluster)) {
     let folder = tempfile::tempdir().unwrap();
     let expected = expected(folder.path());
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();

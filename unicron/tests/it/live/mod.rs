@@ -2,6 +2,7 @@
 //! bit for bit, and nothing is left running.
 
 mod bad_input;
+mod bad_worker;
 mod chaos;
 mod failover;
 mod metrics;
