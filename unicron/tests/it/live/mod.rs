@@ -4,6 +4,7 @@
 mod bad_input;
 mod bad_worker;
 mod chaos;
+mod ddp;
 mod failover;
 mod metrics;
 mod processes;
