@@ -71,7 +71,7 @@ pub fn is_of_another_attempt(key: &[u8], group: &Group) -> bool {
         rest.split('/').next()?.parse().ok()
     };
     number("/worker/attempt_").is_some_and(|other| other < restarts)
-        || number("epoch/").is_some_and(|other| other < group.epoch)
+        || number("/epoch/").is_some_and(|other| other < group.epoch)
 }
 
 /// An exception that a script has left in its error file.
@@ -148,9 +148,9 @@ mod tests {
     #[test]
     fn keys_of_attempts_of_before_are_told_from_others() {
         let is_old = |key: &str| is_of_another_attempt(key.as_bytes(), &group());
-        assert!(is_old("/worker/attempt_1/default_pg/0") && is_old("epoch/4/status/7"));
+        assert!(is_old("/worker/attempt_1/default_pg/0") && is_old("/epoch/4/status/7"));
         assert!(!is_old("/worker/attempt_2/x") && !is_old("/worker/attempt_3/x"));
-        assert!(!is_old("epoch/5/x") && !is_old("memory/1") && !is_old("/worker/attempt_x"));
+        assert!(!is_old("/epoch/5/x") && !is_old("/memory/1") && !is_old("/worker/attempt_x"));
     }
 
     #[test]

@@ -1,11 +1,14 @@
-//! PyTorch jobs: the Python package's own tests.
+//! PyTorch jobs: the Python package's own tests, and whole clusters that train the example GPT.
+
+mod cluster;
+mod kills;
 
 use common::testing::python_with_torch;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// The package in `unicron/python`.
-fn package() -> std::path::PathBuf {
+fn package() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("python")
 }
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Mapping, Optional, Set
+from typing import Mapping, Set
 
 from .. import memory, parcel, protocol
 from ..interrupt import Interrupted
@@ -45,7 +45,6 @@ def follow(member: Member) -> None:
 
 
 def _join(member: Member, group: Group) -> None:
-    before, dealt = member.last_group, member.dealt
     member.leave()
     member.epoch, member.last_group, member.suspects = group.epoch, group, []
     me = member.place.worker
@@ -53,9 +52,11 @@ def _join(member: Member, group: Group) -> None:
     if rank is None:
         # Others work without this one; it keeps what it has, and waits.
         return
-    member.round.begun |= _begun_by_departed(member, before, group, dealt)
+    member.round.begun |= _begun_by_departed(member, group)
     address = group.members[0].address
-    member.store = Store(address, f"epoch/{group.epoch}/", member.agent.news)
+    everything = Store(address, "", member.agent.news)
+    member.store = everything.under(f"epoch/{group.epoch}/")
+    member.progress = everything.under("progress/")
     count = member.settings.micro_batches
     status = _status(member)
     regrouping = lambda: member.faults.at("regrouping", member.round.iteration)  # noqa: E731
@@ -93,33 +94,31 @@ def _status(member: Member) -> Status:
     )
 
 
-def _begun_by_departed(
-    member: Member, before: Optional[Group], group: Group, dealt: Mapping[int, "tuple[int, ...]"]
-) -> Set[int]:
+def _begun_by_departed(member: Member, group: Group) -> Set[int]:
     """Micro-batches that members of the last group had begun who aren't in this one."""
     begun: Set[int] = set()
-    if before is None or not dealt:
+    before, dealt = member.dealt_in, member.dealt
+    if before is None:
         return begun
-    staying = {m.worker for m in group.members}
-    departed = [m.worker for m in before.members if m.worker not in staying]
     address = before.members[0].address
     is_there = any(m.address == address for m in group.members)
-    store = Store(address, f"epoch/{before.epoch}/", member.agent.news)
-    for worker in departed:
-        count = _count_begun(member, store, worker) if is_there else len(dealt.get(worker, ()))
-        begun |= set(dealt.get(worker, ())[:count])
+    store = Store(address, "progress/", member.agent.news)
+    for worker in {m.worker for m in before.members} - {m.worker for m in group.members}:
+        queue = dealt.get(worker, ())
+        count = _count_begun(member, store, before.epoch, worker) if is_there else len(queue)
+        begun |= set(queue[:count])
     store.close()
     return begun
 
 
-def _count_begun(member: Member, store: Store, worker: int) -> int:
-    everything = member.settings.micro_batches
+def _count_begun(member: Member, store: Store, epoch: int, worker: int) -> int:
+    """How many of those that it was to compute; all, if nobody knows."""
     try:
-        said = store.find(f"progress/{worker}", LOOK_S)
-        iteration, _, count = (said or b"0 0").decode().partition(" ")
-        return int(count) if int(iteration) == member.round.iteration else 0
+        said = (store.find(str(worker), LOOK_S) or b"").decode().split()
+        begun_in, iteration, count = map(int, said or ("0", "0", "0"))
+        return count if (begun_in, iteration) == (epoch, member.round.iteration) else 0
     except (StoreError, ValueError):
-        return everything
+        return member.settings.micro_batches
 
 
 def _adopt(member: Member, group: Group, decision: Decision, statuses: Mapping[int, Status]) -> None:
@@ -140,7 +139,7 @@ def _adopt(member: Member, group: Group, decision: Decision, statuses: Mapping[i
     keeps = source.kind == deciding.OWN and (is_reduced or me in decision.counted)
     if not keeps:
         member.gradients.drop()
-    member.dealt = dict(decision.queues)
+    member.dealt, member.dealt_in = dict(decision.queues), group
     member.round.adopt(decision.queues[me], keeps, decision.begun, decision.redone)
     if is_reduced:
         _share_gradient(member, decision, statuses)
@@ -156,10 +155,8 @@ def _serve(member: Member, group: Group, decision: Decision) -> None:
     halfway = lambda: member.faults.at("sending", decision.applied + 1)  # noqa: E731
     for address in dict.fromkeys(m.address for m in wanting):
         store = Store(address, f"epoch/{group.epoch}/", member.agent.news)
-        try:
-            parcel.send(store, f"state/{me}", payload, halfway)
-        finally:
-            store.close()
+        member.sent.append((store, f"state/{me}"))
+        parcel.send(store, f"state/{me}", payload, halfway)
 
 
 def _from(worker: int) -> Source:
@@ -218,6 +215,7 @@ def _share_gradient(member: Member, decision: Decision, statuses: Mapping[int, S
     key = "gradient"
     if holder == member.place.worker and not all(has.values()):
         parts = [part.cpu() for part in member.gradients.reduced()]
+        member.sent.append((member.store.apart(), key))
         parcel.send(member.store, key, states.write(parts))
     elif not has[member.place.worker]:
         waits = lambda: member.say_waiting([holder])  # noqa: E731

@@ -16,7 +16,7 @@ from typing import Callable, Dict, List, Optional, Set, Tuple
 
 import torch
 
-from .. import protocol
+from .. import parcel, protocol
 from ..agent import Agent
 from ..faults import Faults
 from ..interrupt import Interrupted
@@ -61,9 +61,15 @@ class Member:
         """The one that this member works in; nothing between two."""
         self.last_group: Optional[Group] = None
         self.store: Optional[Store] = None
+        """The group's, with this group's keys only."""
+        self.progress: Optional[Store] = None
+        """In the same store: what each worker has begun."""
+        self.sent: List[Tuple[Store, str]] = []
+        """Parcels for members of this group."""
         self.collectives: Optional[Collectives] = None
         self.dealt: Dict[int, Tuple[int, ...]] = {}
         """By worker: what each was to compute when the group, or its iteration, began."""
+        self.dealt_in: Optional[Group] = None
         self.suspects: List[int] = []
         """For whom this member waits while it is in no group."""
         self.unusable: Set[int] = set()
@@ -127,11 +133,12 @@ class Member:
 
     def _say_progress(self) -> None:
         """Lets others know what is lost with this member, should it die."""
-        if self.store is None or self.collectives is None or self.collectives.size == 1:
+        if self.progress is None or self.collectives is None or self.collectives.size == 1:
             return
-        progress = f"{self.round.iteration} {self.round.begun_here()}"
+        progress = f"{self.epoch} {self.round.iteration} {self.round.handed_out}"
         try:
-            self.store.set(f"progress/{self.place.worker}", progress.encode())
+            # Agents remove a group's own keys when there is another.
+            self.progress.set(str(self.place.worker), progress.encode())
         except (StoreError, Interrupted):
             # Then more is counted as lost than is.
             pass
@@ -196,6 +203,7 @@ class Member:
 
     def record(self) -> None:
         """What is kept of a commit by one member for all."""
+        self._remove_parcels()
         iteration = self.state.applied
         if not self.is_first or iteration is None:
             return
@@ -208,6 +216,18 @@ class Member:
             self.disk.keep(iteration, self.epoch, snapshot)
         if is_for_memory and self.store is not None:
             self.memory.keep(iteration, snapshot, self._near_and_far())
+
+    def _remove_parcels(self) -> None:
+        """Everybody has taken part in an iteration, and has taken what was sent before."""
+        while self.sent:
+            store, key = self.sent.pop()
+            try:
+                parcel.remove(store, key)
+            except (StoreError, Interrupted):
+                # The next group's agents do it.
+                pass
+            finally:
+                store.close()
 
     def write_losses(self) -> None:
         """Brings the file of losses up to the last iteration that counts."""
@@ -244,7 +264,7 @@ class Member:
         assert self.group is not None, "it is in a group"
         self.round = Round(iteration)
         workers = [member.worker for member in self.group.members]
-        self.dealt = deal(range(self.settings.micro_batches), workers)
+        self.dealt, self.dealt_in = deal(range(self.settings.micro_batches), workers), self.group
         self.round.adopt(self.dealt[self.place.worker], True, (), ())
         self.begin()
 
@@ -256,7 +276,9 @@ class Member:
             collectives.leave()
         if self.store is not None:
             self.store.close()
-            self.store = None
+        self.store = self.progress = None
+        # Agents have removed them with the group's other keys, or will.
+        self.sent.clear()
 
     def lose(self, error: Exception) -> None:
         """The group is of no use any more: leaves it, and says who seems to be gone."""

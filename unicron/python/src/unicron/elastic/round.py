@@ -18,6 +18,8 @@ class Round:
         """Those of them that are begun a second time."""
         self._queue: List[int] = []
         self._running: Optional[int] = None
+        self.handed_out = 0
+        """How many of those that the group has dealt to this member it has begun."""
 
     def adopt(self, queue: Iterable[int], keeps: bool, begun: Iterable[int], redone: Iterable[int]) -> None:
         """Goes on as the group has decided. ``keeps`` is whether the sums count."""
@@ -26,12 +28,14 @@ class Round:
         self._queue = list(queue)
         self.begun = set(begun)
         self.redone = frozenset(redone)
+        self.handed_out = 0
 
     def next(self) -> Optional[int]:
         """What is to be computed next; nothing once all is done."""
         if not self._queue:
             return None
         self._running = self._queue.pop(0)
+        self.handed_out += 1
         self.begun.add(self._running)
         return self._running
 
@@ -46,7 +50,3 @@ class Round:
     def running(self) -> Optional[int]:
         """The one that was handed out and isn't finished."""
         return self._running
-
-    def begun_here(self) -> int:
-        """How many of the micro-batches that this member was to compute it has begun."""
-        return len(self.done) + (self._running is not None)
