@@ -9,7 +9,7 @@ use std::time::Duration;
 use unicron::proto::v1;
 
 /// Relative difference of a loss, in sums of single precision.
-const BOUND: f64 = 1e-6;
+pub const BOUND: f64 = 1e-6;
 
 const ITERATIONS: u64 = 400;
 

@@ -1,6 +1,7 @@
 //! PyTorch jobs: the Python package's own tests, and whole clusters that train the example GPT.
 
 mod cluster;
+mod hangs;
 mod kills;
 
 use common::testing::python_with_torch;
@@ -10,6 +11,13 @@ use std::process::Command;
 /// The package in `unicron/python`.
 fn package() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("python")
+}
+
+/// Says that a test was skipped.
+// That is said on stdout.
+#[allow(clippy::print_stdout)]
+fn skipped(why: &str) {
+    println!("skipped: {why}");
 }
 
 /// Its tests are Python's, with real processes in groups of every kind.
