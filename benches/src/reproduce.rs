@@ -112,6 +112,7 @@ impl System {
                 Box::new(unicron::Detection),
                 Box::new(unicron::Hangs),
                 Box::new(unicron::Overhead),
+                Box::new(unicron::PyTorch),
                 Box::new(unicron::Reduction),
                 Box::new(unicron::Scale),
             ],

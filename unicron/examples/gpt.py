@@ -112,6 +112,7 @@ def parse():
     parser.add_argument("--pace-ms", type=float, default=0.0, help="the least that an iteration takes")
     parser.add_argument("--accumulate", default="float32", help="float32, or float64")
     parser.add_argument("--checkpoint-every", type=int, default=25, help="iterations; 0 is never")
+    parser.add_argument("--memory-every", type=int, help="iterations between checkpoints in memory; 0 is never")
     parser.add_argument("--device", default="cpu")
     return parser.parse_args()
 
@@ -132,6 +133,7 @@ def main():
         seed=arguments.seed,
         accumulate=arguments.accumulate,
         before_step=lambda: nn.utils.clip_grad_norm_(model.parameters(), 1.0),
+        memory_every=arguments.memory_every,
         disk_every=arguments.checkpoint_every,
         losses=arguments.losses,
         weights=arguments.weights,

@@ -2,11 +2,11 @@
 
 use crate::docs::{Generated, part, with_source};
 use crate::unicron::{
-    Detection, DetectionMetrics, Hangs, HangsMetrics, Overhead, OverheadMetrics, Reduction,
-    ReductionMetrics, Scale, ScaleMetrics,
+    Detection, DetectionMetrics, Hangs, HangsMetrics, Overhead, OverheadMetrics, PyTorch,
+    PyTorchMetrics, Reduction, ReductionMetrics, Scale, ScaleMetrics,
 };
 use common::report::{Align, Claim, Table};
-use common::statistics::median;
+use common::statistics::{median, quantile};
 use std::path::Path;
 
 /// Adds what the newest records below `runs` say.
@@ -20,6 +20,9 @@ pub fn generate(runs: &Path, generated: &mut Generated) -> anyhow::Result<Vec<Cl
         })?,
         part(&Hangs, "unicron-hangs", runs, generated, |record, metrics| {
             with_source(&hangs_table(metrics), record)
+        })?,
+        part(&PyTorch, "unicron-pytorch", runs, generated, |record, metrics| {
+            with_source(&pytorch_table(metrics), record)
         })?,
         part(&Reduction, "unicron-reduction", runs, generated, |record, metrics| {
             with_source(&reduction_table(metrics), record)
@@ -92,6 +95,34 @@ fn overhead_table(metrics: &OverheadMetrics) -> Table {
     );
     row("agent, an iteration", format!("{:.0} µs", metrics.agent_us_per_iteration));
     row("agent, a second without workers", format!("{:.0} µs", metrics.agent_us_per_idle_s));
+    table
+}
+
+/// What a failure costs a PyTorch job.
+fn pytorch_table(metrics: &PyTorchMetrics) -> Table {
+    let mut table = Table::new(&[
+        ("recovery", Align::Left),
+        ("workers killed", Align::Right),
+        ("an iteration", Align::Right),
+        ("lost each time, median", Align::Right),
+        ("most", Align::Right),
+        ("next iteration, median", Align::Right),
+        ("iterations done again", Align::Right),
+        ("micro-batches done again", Align::Right),
+    ]);
+    let seconds = |ms: Option<f64>| ms.map_or("-".to_owned(), |ms| format!("{:.2} s", ms / 1e3));
+    for row in &metrics.rows {
+        table.row([
+            row.recovery.clone(),
+            row.lost_ms.len().to_string(),
+            seconds(Some(row.iteration_ms)),
+            seconds(median(&row.lost_ms)),
+            seconds(quantile(&row.lost_ms, 1.0)),
+            seconds(median(&row.next_ms)),
+            row.iterations_back.to_string(),
+            row.recomputed_micro_batches.to_string(),
+        ]);
+    }
     table
 }
 

@@ -111,6 +111,9 @@ impl Brain {
         let observed =
             Observation::of_exit(now.s, &name, number as u32, exit, Convention::Plain, false);
         let Some(observation) = observed else { return };
+        // An exit is told with what it means.
+        let text = if gone.exit.is_some() { observation.text.clone() } else { text.to_owned() };
+        let text = text.as_str();
         self.tasks[task].note(observation);
         let status = self.tasks[task].status_of(&name, now.s, Status::ExitedAbnormally);
         let mut details = serde_json::json!({ "status": status, "last_lines": last_lines });

@@ -1,6 +1,7 @@
 //! The brain as a whole: agents and people made up, no process anywhere.
 
 mod accounts;
+mod whole;
 
 use super::*;
 use crate::coordinator::TaskFile;
