@@ -8,7 +8,7 @@
 //! | [`hangs`] | false alarms against misses of the monitor of iteration times |
 //! | [`infinitehbd`] | every policy through 348 days of 400 servers |
 //! | [`overhead`] | what it costs to be watched |
-//! | [`pytorch`] | what a failure costs a PyTorch job, by how it is recovered from |
+//! | [`pytorch`] | what a failure costs a PyTorch job, and what it pays without one |
 //! | [`reduction`] | the trainer's tree beside a ring |
 //! | [`unwatched`] | a worker whose agent does nothing |
 //! | [`program`] | the processes of a cluster on this machine |
@@ -38,7 +38,9 @@ pub use hangs::{Hangs, HangsMetrics};
 pub use infinitehbd::{InfiniteHbd, InfiniteHbdMetrics};
 pub use overhead::{Overhead, OverheadMetrics};
 pub use planning::{Planning, PlanningMetrics, PlanningRow};
-pub use pytorch::{PyTorch, PyTorchMetrics};
+pub use pytorch::{
+    PyTorchOverhead, PyTorchOverheadMetrics, PyTorchRecovery, PyTorchRecoveryMetrics,
+};
 pub use reduction::{Reduction, ReductionMetrics};
 pub use scale::{Scale, ScaleMetrics};
 

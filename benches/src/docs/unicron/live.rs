@@ -2,8 +2,9 @@
 
 use crate::docs::{Generated, part, with_source};
 use crate::unicron::{
-    Detection, DetectionMetrics, Hangs, HangsMetrics, Overhead, OverheadMetrics, PyTorch,
-    PyTorchMetrics, Reduction, ReductionMetrics, Scale, ScaleMetrics,
+    Detection, DetectionMetrics, Hangs, HangsMetrics, Overhead, OverheadMetrics, PyTorchOverhead,
+    PyTorchOverheadMetrics, PyTorchRecovery, PyTorchRecoveryMetrics, Reduction, ReductionMetrics,
+    Scale, ScaleMetrics,
 };
 use common::report::{Align, Claim, Table};
 use common::statistics::{median, quantile};
@@ -21,8 +22,11 @@ pub fn generate(runs: &Path, generated: &mut Generated) -> anyhow::Result<Vec<Cl
         part(&Hangs, "unicron-hangs", runs, generated, |record, metrics| {
             with_source(&hangs_table(metrics), record)
         })?,
-        part(&PyTorch, "unicron-pytorch", runs, generated, |record, metrics| {
-            with_source(&pytorch_table(metrics), record)
+        part(&PyTorchRecovery, "unicron-pytorch-recovery", runs, generated, |record, metrics| {
+            with_source(&pytorch_recovery_table(metrics), record)
+        })?,
+        part(&PyTorchOverhead, "unicron-pytorch-overhead", runs, generated, |record, metrics| {
+            with_source(&pytorch_overhead_table(metrics), record)
         })?,
         part(&Reduction, "unicron-reduction", runs, generated, |record, metrics| {
             with_source(&reduction_table(metrics), record)
@@ -99,7 +103,7 @@ fn overhead_table(metrics: &OverheadMetrics) -> Table {
 }
 
 /// What a failure costs a PyTorch job.
-fn pytorch_table(metrics: &PyTorchMetrics) -> Table {
+fn pytorch_recovery_table(metrics: &PyTorchRecoveryMetrics) -> Table {
     let mut table = Table::new(&[
         ("recovery", Align::Left),
         ("workers killed", Align::Right),
@@ -123,6 +127,30 @@ fn pytorch_table(metrics: &PyTorchMetrics) -> Table {
             row.recomputed_micro_batches.to_string(),
         ]);
     }
+    table
+}
+
+/// What a PyTorch job pays while nothing fails.
+fn pytorch_overhead_table(metrics: &PyTorchOverheadMetrics) -> Table {
+    let mut table = Table::new(&[
+        ("loop", Align::Left),
+        ("an iteration, median", Align::Right),
+        ("longer, 95 %", Align::Right),
+    ]);
+    let median_ms = |ms: &[f64]| median(ms).map_or("-".to_owned(), |ms| format!("{ms:.0} ms"));
+    let levels = [
+        ("a bare script", "with `unicron.attach()`", &metrics.level_1),
+        ("a loop written by hand", "`unicron.Trainer`", &metrics.level_2),
+    ];
+    for (without, with, pairs) in levels {
+        let (first, second): (Vec<f64>, Vec<f64>) = pairs.iter().copied().unzip();
+        let slower = PyTorchOverheadMetrics::slower(pairs);
+        let slower = format!("{:+.2} % ± {:.2}", slower.mean, slower.half_width_95());
+        table.row([without.to_owned(), median_ms(&first), String::new()]);
+        table.row([with.to_owned(), median_ms(&second), slower]);
+    }
+    let name = "`DistributedDataParallel` with accumulation".to_owned();
+    table.row([name, median_ms(&metrics.ddp), String::new()]);
     table
 }
 

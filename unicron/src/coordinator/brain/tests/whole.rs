@@ -20,7 +20,10 @@ fn at_work(fewest: usize, more: &str) -> World {
 
 fn ended(world: &mut World, (worker, node): (u64, usize), code: i32) {
     let (problem, last_lines, at_ms) = (String::new(), Vec::new(), now(world.s).wall_ms);
-    world.say(node, Said::Ended(v1::WorkerEnded { worker, code: Some(code), problem, at_ms, last_lines }));
+    world.say(
+        node,
+        Said::Ended(v1::WorkerEnded { worker, code: Some(code), problem, at_ms, last_lines }),
+    );
 }
 
 fn texts<'w>(world: &'w World, kind: &str) -> Vec<&'w str> {
@@ -76,7 +79,10 @@ fn a_planned_change_is_no_failure_and_says_what_becomes_of_the_batch() {
     assert_eq!(world.members(0).len(), 2);
     assert_eq!(world.brain.tasks()[0].progress.failures, 0);
     let [text] = texts(&world, "world-size")[..] else { panic!("{:?}", world.events) };
-    assert!(text.contains("from 4 to 2 workers") && text.contains("from 32 to 16 samples"), "{text}");
+    assert!(
+        text.contains("from 4 to 2 workers") && text.contains("from 32 to 16 samples"),
+        "{text}"
+    );
     let told = world.brain.tell(&[1].into())[&1].to_wire();
     assert!(told.workers.is_empty() && told.endings.is_empty(), "each has its own grace: {told:?}");
 }

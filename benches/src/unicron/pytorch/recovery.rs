@@ -1,22 +1,20 @@
 //! What a failure costs a PyTorch job: the same script with the same faults, once started again from its
 //! checkpoint as a whole, as a plain launcher would, and once with survivors that keep the iteration.
 
-use super::{SYSTEM, program};
+use super::{PATIENCE, Scripts, cluster, text};
 use crate::experiment::{Experiment, Size};
+use crate::unicron::SYSTEM;
 use anyhow::Context;
-use common::command::workspace_root;
 use common::progress::{Bar, Progress, Unit};
 use common::report::{Claim, Verdict};
 use common::statistics::median;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
-use std::path::{Path, PathBuf};
-use std::process::Command;
-use std::time::{Duration, Instant};
+use std::time::Instant;
+use unicron::local_cluster::LocalCluster;
 use unicron::local_cluster::fault::Fault;
-use unicron::local_cluster::{LocalCluster, Options};
 
-const FAULTS: usize = 20;
+const FAULTS: usize = 12;
 const QUICK_FAULTS: usize = 1;
 const NODES: [&str; 2] = ["a", "b"];
 const WORKERS: usize = 4;
@@ -28,21 +26,20 @@ const CHECKPOINT_EVERY: u64 = 10;
 const OVER_AFTER: u64 = 10;
 /// Faults come at all places between two checkpoints.
 const BETWEEN: [u64; 5] = [3, 7, 1, 9, 5];
-const PATIENCE: Duration = Duration::from_secs(120);
 
 /// The cost of a failure, by how it is recovered from.
-pub struct PyTorch;
+pub struct PyTorchRecovery;
 
 #[derive(Debug, Serialize, Deserialize)]
-pub struct PyTorchMetrics {
-    pub rows: Vec<PyTorchRow>,
+pub struct PyTorchRecoveryMetrics {
+    pub rows: Vec<RecoveryRow>,
     /// Why nothing was measured, where nothing was.
     pub without: Option<String>,
 }
 
 /// One way to recover.
 #[derive(Debug, Serialize, Deserialize)]
-pub struct PyTorchRow {
+pub struct RecoveryRow {
     /// As in a task's file.
     pub recovery: String,
     /// An iteration without faults, in milliseconds.
@@ -58,7 +55,7 @@ pub struct PyTorchRow {
     pub recomputed_micro_batches: u64,
 }
 
-impl PyTorchMetrics {
+impl PyTorchRecoveryMetrics {
     fn lost_s(&self, recovery: &str) -> Option<f64> {
         let row = self.rows.iter().find(|row| row.recovery == recovery)?;
         Some(median(&row.lost_ms)? / 1e3)
@@ -68,14 +65,18 @@ impl PyTorchMetrics {
 const KEPT: &str = "keep-iteration";
 const RESTARTED: &str = "restart-all";
 
-impl Experiment for PyTorch {
-    type Metrics = PyTorchMetrics;
+impl Experiment for PyTorchRecovery {
+    type Metrics = PyTorchRecoveryMetrics;
 
     fn name(&self) -> String {
-        "unicron-pytorch".to_owned()
+        "unicron-pytorch-recovery".to_owned()
     }
 
-    fn run(&self, size: Size, progress: &Progress) -> anyhow::Result<(PyTorchMetrics, Value)> {
+    fn run(
+        &self,
+        size: Size,
+        progress: &Progress,
+    ) -> anyhow::Result<(PyTorchRecoveryMetrics, Value)> {
         let faults = match size {
             Size::Quick => QUICK_FAULTS,
             Size::Full => FAULTS,
@@ -87,11 +88,11 @@ impl Experiment for PyTorch {
             "iteration_ms": ITERATION_MS,
             "checkpoint_every": CHECKPOINT_EVERY,
         });
-        let script = match Script::find() {
-            Ok(script) => script,
+        let scripts = match Scripts::find() {
+            Ok(scripts) => scripts,
             Err(why) => {
                 return Ok((
-                    PyTorchMetrics { rows: Vec::new(), without: Some(why) },
+                    PyTorchRecoveryMetrics { rows: Vec::new(), without: Some(why) },
                     configuration,
                 ));
             }
@@ -99,15 +100,15 @@ impl Experiment for PyTorch {
         let bar = progress.bar("PyTorch", Some(2 * faults as u64), Unit::Items("faults"));
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
         let rows = [RESTARTED, KEPT].map(|recovery| {
-            let row = runtime.block_on(measure(&script, recovery, faults, &bar));
+            let row = runtime.block_on(measure(&scripts, recovery, faults, &bar));
             row.with_context(|| recovery.to_owned())
         });
         bar.finish();
         let rows = rows.into_iter().collect::<anyhow::Result<_>>()?;
-        Ok((PyTorchMetrics { rows, without: None }, configuration))
+        Ok((PyTorchRecoveryMetrics { rows, without: None }, configuration))
     }
 
-    fn claims(&self, metrics: &PyTorchMetrics) -> Vec<Claim> {
+    fn claims(&self, metrics: &PyTorchRecoveryMetrics) -> Vec<Claim> {
         let (Some(restarted), Some(kept)) = (metrics.lost_s(RESTARTED), metrics.lost_s(KEPT))
         else {
             return self.open_claims(metrics.without.as_deref().unwrap_or("nothing was measured"));
@@ -131,73 +132,37 @@ fn unjudged(here: String, verdict: Verdict) -> Claim {
     }
 }
 
-/// The example, and what runs it.
-struct Script {
-    python: PathBuf,
-    script: PathBuf,
-    package: PathBuf,
-}
-
-impl Script {
-    fn find() -> Result<Self, String> {
-        let root = workspace_root().ok_or("not within the workspace")?;
-        let python = PathBuf::from("/usr/bin/python3");
-        let imports = Command::new(&python).args(["-c", "import torch.distributed"]).output();
-        if !imports.is_ok_and(|output| output.status.success()) {
-            return Err(
-                "PyTorch isn't installed (on Debian: apt-get install python3-torch)".to_owned()
-            );
-        }
-        let unicron = root.join("unicron");
-        let (script, package) = (unicron.join("examples/gpt.py"), unicron.join("python/src"));
-        Ok(Self { python, script, package })
-    }
-
-    /// The task's file.
-    fn task(&self, recovery: &str) -> String {
-        let words = |path: &Path| path.display().to_string();
-        let command = [
-            words(&self.python),
-            words(&self.script),
-            "--iterations".to_owned(),
-            "1000000".to_owned(),
-            "--pace-ms".to_owned(),
-            ITERATION_MS.to_string(),
-            "--checkpoint-every".to_owned(),
-            CHECKPOINT_EVERY.to_string(),
-            // A plain launcher's job has its checkpoints on disk alone.
-            "--memory-every".to_owned(),
-            if recovery == KEPT { "1" } else { "0" }.to_owned(),
-        ];
-        format!(
-            "name = \"gpt\"\nworkers = {WORKERS}\ncommand = {command:?}\nrecovery = \"{recovery}\"\n\
-             max_restarts = 1000\n[environment]\nPYTHONPATH = {:?}\n",
-            words(&self.package)
-        )
-    }
+/// The task's file.
+fn task(scripts: &Scripts, recovery: &str) -> String {
+    let (pace_ms, every) = (ITERATION_MS.to_string(), CHECKPOINT_EVERY.to_string());
+    let program = [text(&scripts.python), text(&scripts.example())];
+    // A plain launcher's job has its checkpoints on disk alone.
+    let memory_every = if recovery == KEPT { "1" } else { "0" };
+    let options = [
+        ("--iterations", "1000000"),
+        ("--pace-ms", &pace_ms),
+        ("--checkpoint-every", &every),
+        ("--memory-every", memory_every),
+    ];
+    let options =
+        options.iter().flat_map(|(name, value)| [(*name).to_owned(), (*value).to_owned()]);
+    let command: Vec<String> = program.into_iter().chain(options).collect();
+    format!(
+        "name = \"gpt\"\nworkers = {WORKERS}\ncommand = {command:?}\nrecovery = \"{recovery}\"\n\
+         max_restarts = 1000\n[environment]\nPYTHONPATH = {:?}\n",
+        text(&scripts.package())
+    )
 }
 
 async fn measure(
-    script: &Script,
+    scripts: &Scripts,
     recovery: &str,
     faults: usize,
     bar: &Bar,
-) -> anyhow::Result<PyTorchRow> {
+) -> anyhow::Result<RecoveryRow> {
     let folder = tempfile::tempdir()?;
-    let options = Options {
-        program: program::copied_into(folder.path())?,
-        folder: folder.path().to_owned(),
-        lease_s: 4.0,
-        run_id: format!("pytorch-{}", std::process::id()),
-        etcd: None,
-        has_networks: false,
-    };
-    let mut cluster = LocalCluster::start(options).await?;
-    for node in NODES {
-        cluster.add_agent(node, WORKERS / NODES.len()).await?;
-    }
-    cluster.until_ready(NODES.len(), PATIENCE).await?;
-    cluster.submit(&script.task(recovery)).await?;
+    let mut cluster = cluster(folder.path(), &NODES, WORKERS / NODES.len()).await?;
+    cluster.submit(&task(scripts, recovery)).await?;
     let row = inject_all(&mut cluster, recovery, faults, bar).await;
     cluster.end().await;
     row
@@ -208,41 +173,46 @@ async fn inject_all(
     recovery: &str,
     faults: usize,
     bar: &Bar,
-) -> anyhow::Result<PyTorchRow> {
-    let mut row = PyTorchRow {
+) -> anyhow::Result<RecoveryRow> {
+    let mut row = RecoveryRow {
         recovery: recovery.to_owned(),
-        iteration_ms: iteration_ms(cluster).await?,
+        iteration_ms: f64::NAN,
         lost_ms: Vec::new(),
         next_ms: Vec::new(),
         iterations_back: 0,
         recomputed_micro_batches: 0,
     };
+    let (mut undisturbed_ms, mut passed_ms) = (Vec::new(), Vec::new());
+    cluster.until("gpt", PATIENCE, |task| task.iteration >= WARM_UP).await?;
     for fault in 0..faults {
-        let settled = cluster.task("gpt").await?.iteration;
-        let next = settled.next_multiple_of(CHECKPOINT_EVERY) + BETWEEN[fault % BETWEEN.len()];
-        cluster.until("gpt", PATIENCE, |task| task.iteration >= next).await?;
+        let between = BETWEEN[fault % BETWEEN.len()];
+        undisturbed_ms.push(undisturbed(cluster, between).await?);
         let before = cluster.task("gpt").await?;
         let clock = Instant::now();
         let outcome = Fault::WorkerKilled.inject(cluster, "gpt", fault).await?;
         let over = before.iteration + OVER_AFTER;
         cluster.until("gpt", PATIENCE, |task| task.iteration >= over).await?;
-        let passed_ms = clock.elapsed().as_secs_f64() * 1e3;
-        row.lost_ms.push(passed_ms - OVER_AFTER as f64 * row.iteration_ms);
+        passed_ms.push(clock.elapsed().as_secs_f64() * 1e3);
         row.next_ms.push(outcome.recovered_after_ms);
         row.iterations_back += outcome.iterations_back;
         row.recomputed_micro_batches += outcome.recomputed_micro_batches;
         bar.advance(1);
     }
+    row.iteration_ms = median(&undisturbed_ms).context("no iteration was timed")?;
+    let usual_ms = OVER_AFTER as f64 * row.iteration_ms;
+    row.lost_ms = passed_ms.into_iter().map(|passed_ms| passed_ms - usual_ms).collect();
     Ok(row)
 }
 
-/// Iterations over which an undisturbed one is timed.
-const TIMED: u64 = 16;
+/// The first iterations allocate.
+const WARM_UP: u64 = 4;
 
-/// How long an iteration takes when nothing fails, once the first ones are over.
-async fn iteration_ms(cluster: &LocalCluster) -> anyhow::Result<f64> {
-    let first = cluster.until("gpt", PATIENCE, |task| task.iteration >= 4).await?.iteration;
+/// Waits until so many iterations behind a checkpoint; how long one takes, meanwhile.
+async fn undisturbed(cluster: &LocalCluster, behind: u64) -> anyhow::Result<f64> {
+    let next = cluster.task("gpt").await?.iteration + 1;
+    let first = cluster.until("gpt", PATIENCE, |task| task.iteration >= next).await?.iteration;
     let clock = Instant::now();
-    let last = cluster.until("gpt", PATIENCE, |task| task.iteration >= first + TIMED).await?;
+    let wanted = (first + 1).next_multiple_of(CHECKPOINT_EVERY) + behind;
+    let last = cluster.until("gpt", PATIENCE, |task| task.iteration >= wanted).await?;
     Ok(clock.elapsed().as_secs_f64() * 1e3 / (last.iteration - first) as f64)
 }

@@ -1,0 +1,149 @@
+"""The training loops whose costs are compared: the same model, the same micro-batches, the same numbers.
+
+    bare      DistributedDataParallel, one backward pass an iteration: a usual script for torchrun
+    attached  the same with `unicron.attach()`
+    written   gradients are accumulated and reduced by hand, as level 2 does it
+    trainer   `unicron.Trainer`, level 2
+    ddp       accumulation under DistributedDataParallel
+
+Writes the milliseconds of each iteration into the file that --timings names, one a line, on rank 0.
+"""
+
+import argparse
+import importlib.util
+import os
+import time
+
+import torch
+import torch.distributed as dist
+from torch.nn import functional
+from torch.nn.parallel import DistributedDataParallel
+
+MICRO_BATCHES = 8
+WIDTH, HEADS, LAYERS, CONTEXT, SEQUENCES = 128, 4, 4, 64, 6
+
+
+def example(path):
+    """The example GPT: its model and its samples."""
+    spec = importlib.util.spec_from_file_location("gpt", path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+class Loop:
+    """What all of them have."""
+
+    def __init__(self, arguments):
+        self.arguments = arguments
+        gpt = example(arguments.example)
+        torch.set_num_threads(1)
+        torch.manual_seed(1)
+        self.model = gpt.Gpt(WIDTH, HEADS, LAYERS, CONTEXT)
+        self.optimizer = torch.optim.Adam(self.model.parameters(), 1e-3)
+        self.text = gpt.text_of(None)
+        self.samples = argparse.Namespace(seed=1, context=CONTEXT, sequences=SEQUENCES)
+        self.batch_of = gpt.batch_of
+        self.timings = []
+
+    def loss_of(self, model, iteration, micro_batch):
+        tokens, targets = self.batch_of(self.text, self.samples, iteration, micro_batch)
+        return functional.cross_entropy(model(tokens).flatten(0, 1), targets.flatten())
+
+    def timed(self, iterations):
+        """The iterations; each is timed from one to the next."""
+        began = time.perf_counter()
+        for iteration in iterations:
+            yield iteration
+            now = time.perf_counter()
+            self.timings.append(1e3 * (now - began))
+            began = now
+
+    def write(self, is_first):
+        if is_first:
+            with open(self.arguments.timings, "w") as file:
+                file.writelines(f"{timing}\n" for timing in self.timings)
+
+
+def mine():
+    """This rank's micro-batches."""
+    return range(dist.get_rank(), MICRO_BATCHES, dist.get_world_size())
+
+
+def replicated(loop, accumulates):
+    """DistributedDataParallel: all samples of an iteration at once, or one micro-batch after the other."""
+    dist.init_process_group("gloo")
+    replica = DistributedDataParallel(loop.model)
+    for iteration in loop.timed(range(1, loop.arguments.iterations + 1)):
+        loop.optimizer.zero_grad()
+        if accumulates:
+            *first, last = mine()
+            with replica.no_sync():
+                for micro_batch in first:
+                    loop.loss_of(replica, iteration, micro_batch).backward()
+            loop.loss_of(replica, iteration, last).backward()
+        else:
+            sum(loop.loss_of(replica, iteration, m) for m in mine()).backward()
+        loop.optimizer.step()
+    loop.write(dist.get_rank() == 0)
+    dist.destroy_process_group()
+
+
+def written(loop):
+    """Sums of gradients, reduced out of place with the loss, as a careful script does it by hand."""
+    dist.init_process_group("gloo")
+    parameters = list(loop.model.parameters())
+    for iteration in loop.timed(range(1, loop.arguments.iterations + 1)):
+        loop.optimizer.zero_grad(set_to_none=False)
+        total = torch.zeros(2, dtype=torch.float64)
+        for micro_batch in mine():
+            loss = loop.loss_of(loop.model, iteration, micro_batch)
+            loss.backward()
+            total += torch.tensor([loss.item(), 1.0], dtype=torch.float64)
+        flat = torch.cat([parameter.grad.flatten() for parameter in parameters])
+        dist.all_reduce(flat)
+        dist.all_reduce(total)
+        flat /= MICRO_BATCHES
+        place = 0
+        for parameter in parameters:
+            parameter.grad.copy_(flat[place : place + parameter.numel()].view_as(parameter))
+            place += parameter.numel()
+        loop.optimizer.step()
+    loop.write(dist.get_rank() == 0)
+    dist.destroy_process_group()
+
+
+def trainer(loop):
+    """Level 2."""
+    import unicron
+
+    training = unicron.Trainer(loop.model, loop.optimizer, MICRO_BATCHES)
+    for step in loop.timed(training.steps(loop.arguments.iterations)):
+        for micro_batch in step:
+            step.backward(loop.loss_of(loop.model, step.number, micro_batch))
+    # Whoever is first may be another at the end; here nobody fails.
+    loop.write(training.is_first)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("loop", choices=["bare", "attached", "written", "trainer", "ddp"])
+    parser.add_argument("--example", required=True, help="the example gpt.py")
+    parser.add_argument("--timings", required=True)
+    parser.add_argument("--iterations", type=int, default=10)
+    arguments = parser.parse_args()
+    if arguments.loop == "attached":
+        import unicron
+
+        unicron.attach()
+    loop = Loop(arguments)
+    if arguments.loop == "trainer":
+        trainer(loop)
+    elif arguments.loop == "written":
+        written(loop)
+    else:
+        replicated(loop, arguments.loop == "ddp")
+
+
+if __name__ == "__main__":
+    main()
