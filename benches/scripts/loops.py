@@ -20,7 +20,7 @@ from torch.nn import functional
 from torch.nn.parallel import DistributedDataParallel
 
 MICRO_BATCHES = 8
-WIDTH, HEADS, LAYERS, CONTEXT, SEQUENCES = 128, 4, 4, 64, 6
+WIDTH, HEADS, LAYERS, CONTEXT, SEQUENCES = 64, 4, 2, 64, 4
 
 
 def example(path):
