@@ -20,7 +20,7 @@ from torch.nn import functional
 from torch.nn.parallel import DistributedDataParallel
 
 MICRO_BATCHES = 8
-WIDTH, HEADS, LAYERS, CONTEXT, SEQUENCES = 64, 4, 2, 64, 4
+WIDTH, HEADS, LAYERS, CONTEXT, SEQUENCES = 64, 4, 2, 64, 5
 
 
 def example(path):
