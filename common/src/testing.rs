@@ -2,7 +2,8 @@
 //! assertion by which kernels are held to their oracle.
 //!
 //! A test that needs what isn't there prints that it was skipped. `REQUIRE_DATA=1`, `REQUIRE_GPU=1`,
-//! `REQUIRE_ETCD=1` and `REQUIRE_TORCH=1` turn the absence into a failure, so that a gate can't pass by skipping.
+//! `REQUIRE_ETCD=1`, `REQUIRE_TORCH=1`, `REQUIRE_BROWSER=1`, `REQUIRE_SHELLCHECK=1` and
+//! `REQUIRE_KUBERNETES_SCHEMA=1` turn the absence into a failure, so that a gate can't pass by skipping.
 
 // Tests read their gates from the environment and say on stdout that they were skipped.
 #![allow(clippy::print_stdout, clippy::disallowed_methods)]
@@ -10,6 +11,7 @@
 use std::env;
 use std::path::PathBuf;
 use std::process::{Command, Output};
+use std::sync::OnceLock;
 
 use crate::assets::{Kind, find};
 use crate::command;
@@ -95,11 +97,76 @@ pub fn python_with_torch() -> Option<PathBuf> {
 /// If it isn't and `REQUIRE_ETCD=1`.
 #[must_use]
 pub fn etcd() -> Option<PathBuf> {
+    installed("etcd", "etcd-server", "REQUIRE_ETCD")
+}
+
+/// The browser `chromium`. `None`, with a printed line, where it isn't installed.
+///
+/// # Panics
+/// If it isn't and `REQUIRE_BROWSER=1`.
+#[must_use]
+pub fn chromium() -> Option<PathBuf> {
+    installed("chromium", "chromium", "REQUIRE_BROWSER")
+}
+
+/// The program `shellcheck`. `None`, with a printed line, where it isn't installed.
+///
+/// # Panics
+/// If it isn't and `REQUIRE_SHELLCHECK=1`.
+#[must_use]
+pub fn shellcheck() -> Option<PathBuf> {
+    installed("shellcheck", "shellcheck", "REQUIRE_SHELLCHECK")
+}
+
+/// A folder for `PYTHONPATH` that has the validator of Kubernetes's schemas, which it brings: as
+/// `name==version` of PyPI, installed where it is missing. `None`, with a printed line, where that can't be.
+///
+/// # Panics
+/// If it can't and `REQUIRE_KUBERNETES_SCHEMA=1`.
+#[must_use]
+pub fn kubernetes_schemas(requirement: &str) -> Option<PathBuf> {
+    static FOLDER: OnceLock<Result<PathBuf, String>> = OnceLock::new();
+    match FOLDER.get_or_init(|| python_package(requirement)) {
+        Ok(folder) => Some(folder.clone()),
+        Err(problem) => {
+            skip("REQUIRE_KUBERNETES_SCHEMA", problem);
+            None
+        }
+    }
+}
+
+/// A folder below the target folder with a package of PyPI and what it depends on.
+fn python_package(requirement: &str) -> Result<PathBuf, String> {
+    let program = env::current_exe().map_err(|error| error.to_string())?;
+    let deps = program.parent().ok_or("a test has no folder")?;
+    let folder = deps.with_file_name("python").join(requirement);
+    if folder.exists() {
+        return Ok(folder);
+    }
+    // Whoever is interrupted leaves a folder that nobody takes for the whole.
+    let partial = folder.with_extension(std::process::id().to_string());
+    let mut pip = Command::new("python3");
+    pip.args(["-m", "pip", "install", "--quiet", "--no-input", "--no-compile", "--target"]);
+    let output = pip.arg(&partial).arg(requirement).output().map_err(|error| error.to_string())?;
+    if !output.status.success() {
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        return Err(format!("{requirement} can't be installed: {}", stderr.trim()));
+    }
+    // Another test may have been quicker.
+    match std::fs::rename(&partial, &folder) {
+        Err(error) if !folder.exists() => Err(error.to_string()),
+        _ => Ok(folder),
+    }
+}
+
+/// A program that a package of Debian's brings.
+#[track_caller]
+fn installed(program: &str, package: &str, gate: &str) -> Option<PathBuf> {
     let path = env::var_os("PATH").unwrap_or_default();
     let found =
-        env::split_paths(&path).map(|folder| folder.join("etcd")).find(|file| file.is_file());
+        env::split_paths(&path).map(|folder| folder.join(program)).find(|file| file.is_file());
     if found.is_none() {
-        skip("REQUIRE_ETCD", "etcd isn't installed (Debian: apt-get install etcd-server)");
+        skip(gate, &format!("{program} isn't installed (Debian: apt-get install {package})"));
     }
     found
 }

@@ -17,6 +17,7 @@
 //! - [`store`]: what outlives the coordinator, in a file of its own or in etcd, and who leads
 //! - [`coordinator`]: looks after all tasks of a cluster, by the core's decisions
 //! - [`rpc`], [`proto`]: how these reach each other
+//! - [`http`], [`dashboard`]: how people and Prometheus look at it
 //! - [`local_cluster`]: all of it on one machine, to be broken on purpose
 //! - [`commands`]: what people type
 //! - [`error`]: what can go wrong
@@ -31,8 +32,10 @@ pub mod cluster;
 pub mod commands;
 pub mod coordinator;
 pub mod core;
+pub mod dashboard;
 pub mod detect;
 pub mod error;
+pub mod http;
 pub mod local_cluster;
 pub mod model;
 pub mod plan;

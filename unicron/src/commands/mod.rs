@@ -6,6 +6,7 @@
 mod agent;
 mod connection;
 mod coordinator;
+mod dashboard;
 mod demo;
 mod events;
 mod guard;
@@ -14,6 +15,7 @@ mod nodes;
 mod notices;
 mod plan;
 mod run;
+mod replan;
 mod simulate;
 mod stop;
 mod submit;
@@ -50,9 +52,11 @@ enum Command {
     Nodes(nodes::Nodes),
     Events(events::Events),
     Logs(logs::Logs),
+    Dashboard(dashboard::Dashboard),
     Drain(nodes::Drain),
     Undrain(nodes::Undrain),
     Stop(stop::Stop),
+    Replan(replan::Replan),
     Demo(demo::Demo),
     Plan(plan::Plan),
     Simulate(simulate::Simulate),
@@ -74,9 +78,11 @@ impl Cli {
             Command::Nodes(command) => command.run(),
             Command::Events(command) => command.run(),
             Command::Logs(command) => command.run(),
+            Command::Dashboard(command) => command.run(),
             Command::Drain(command) => command.run(),
             Command::Undrain(command) => command.run(),
             Command::Stop(command) => command.run(),
+            Command::Replan(command) => command.run(),
             Command::Demo(command) => command.run(),
             Command::Plan(command) => command.run(),
             Command::Simulate(command) => command.run(),

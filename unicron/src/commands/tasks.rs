@@ -11,7 +11,10 @@ use serde_json::{Value, json};
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Example:
-  unicron tasks --coordinator 10.0.0.1:7100 --json")]
+  unicron tasks --coordinator 10.0.0.1:7100 --json
+
+The column `gives way` is the order in which tasks would have to give workers up; `why` tells of a task
+that waits what it waits for, and its place in the line.")]
 pub struct Tasks {
     #[command(flatten)]
     connection: Connection,
@@ -61,6 +64,10 @@ pub fn to_json(task: &Task) -> Value {
         "loss": task.loss,
         "failures": task.failures,
         "effective_time_ratio": task.effective_time_ratio,
+        "waf": task.waf,
+        "queue_position": task.queue_position,
+        "preemption_position": task.preemption_position,
+        "last_worker_waf": task.last_worker_waf,
         "accumulated_waf": task.accumulated_waf,
         "worker_seconds": worker_seconds(task),
         "recomputed_micro_batches": task.recomputed_micro_batches,
@@ -103,6 +110,7 @@ fn to_text(tasks: &[Task]) -> String {
         left("nodes"),
         right("failures"),
         right("effective"),
+        right("gives way"),
         left("why"),
     ]);
     for task in tasks {
@@ -118,6 +126,7 @@ fn to_text(tasks: &[Task]) -> String {
             nodes.join(" "),
             task.failures.to_string(),
             format!("{:.0} %", 100.0 * task.effective_time_ratio),
+            task.preemption_position.map_or(String::new(), |place| format!("{place}.")),
             task.reason.clone(),
         ]);
     }

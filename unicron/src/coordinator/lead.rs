@@ -4,6 +4,7 @@
 use super::brain::{Brain, Now, Outbox, Settings, record};
 use super::metrics::Figures;
 use super::metrics::figures::DriverFigures;
+use super::overview::Memory;
 use super::session::Session;
 use super::task_file::TaskFile;
 use crate::plan::table::Table;
@@ -53,6 +54,8 @@ pub enum Ask {
     Drain(String, oneshot::Sender<Result<(), String>>),
     /// Let a node have tasks again.
     Undrain(String, oneshot::Sender<Result<(), String>>),
+    /// Plan now.
+    Replan(oneshot::Sender<()>),
     /// List tasks.
     Tasks(oneshot::Sender<v1::TasksReply>),
     /// List nodes.
@@ -61,8 +64,12 @@ pub enum Ask {
     Figures(oneshot::Sender<Figures>),
     /// The last lines of a task's workers.
     Logs(String, u32, oneshot::Sender<Result<v1::LogsReply, String>>),
+    /// What a dashboard shows.
+    Overview(oneshot::Sender<v1::OverviewReply>),
     /// A table of plans is ready.
     Table(u64, Table),
+    /// Why each task has so many workers, as of that epoch of the core.
+    Reasons(u64, BTreeMap<usize, String>),
 }
 
 /// How often the brain looks at the clock.
@@ -87,6 +94,7 @@ pub struct Lead {
     replies: Vec<Box<dyn FnOnce() + Send>>,
     logs: BTreeMap<u64, PendingLogs>,
     figures: DriverFigures,
+    overview: Memory,
     next_request: u64,
     /// A table that is being built, and the epoch of one that is wanted after it.
     building: Option<u64>,
@@ -127,6 +135,7 @@ impl Lead {
             replies: Vec::new(),
             logs: BTreeMap::new(),
             figures: DriverFigures::default(),
+            overview: Memory::new(now),
             next_request: 0,
             building: None,
             wanted_table: None,
@@ -168,6 +177,7 @@ impl Lead {
                 _ = tick.tick() => {
                     let now = self.now();
                     self.timed(|lead| lead.brain.tick(now));
+                    self.overview.tick(now, &self.brain);
                     self.end_waiting_for_logs();
                 }
             }
@@ -221,6 +231,10 @@ impl Lead {
                 let result = self.brain.undrain(now, &node);
                 self.reply_once_stored(reply, result);
             }
+            Ask::Replan(reply) => {
+                self.brain.replan(now);
+                self.reply_once_stored(reply, ());
+            }
             Ask::Tasks(reply) => {
                 let tasks = self.brain.tasks_reply(now);
                 self.reply_once_stored(reply, tasks);
@@ -233,6 +247,15 @@ impl Lead {
                 let nodes = self.brain.nodes_reply(now);
                 self.reply_once_stored(reply, nodes);
             }
+            Ask::Overview(reply) => {
+                if self.overview.wants_reasons(self.brain.core().epoch()) {
+                    self.work_out_reasons();
+                }
+                let last_event = *self.events.borrow();
+                let overview = self.overview.overview(now, &self.brain, last_event);
+                self.reply_once_stored(reply, overview);
+            }
+            Ask::Reasons(epoch, texts) => self.overview.take_reasons(epoch, texts),
             Ask::Logs(task, lines, reply) => self.ask_for_logs(&task, lines, reply),
             Ask::Table(epoch, table) => {
                 self.building = None;
@@ -302,6 +325,7 @@ impl Lead {
     /// Stores, then sends.
     async fn settle(&mut self) -> Result<()> {
         let outbox = self.brain.take();
+        self.overview.note(&outbox.events);
         if let Some(sequence) = self.store(&outbox).await? {
             self.events.send_replace(sequence);
         }
@@ -357,6 +381,16 @@ impl Lead {
             let table = core.build_table(now.s);
             // Nobody listens when the coordinator ends.
             let _ = asks.blocking_send(Ask::Table(epoch, table));
+        });
+    }
+
+    fn work_out_reasons(&self) {
+        let (core, now, asks) = (self.brain.core().clone(), self.now(), self.asks.clone());
+        tokio::task::spawn_blocking(move || {
+            let reasons = core.reasons(now.s).into_iter();
+            let texts = reasons.map(|(task, reason)| (task, reason.to_text())).collect();
+            // Nobody listens when the coordinator ends.
+            let _ = asks.blocking_send(Ask::Reasons(core.epoch(), texts));
         });
     }
 

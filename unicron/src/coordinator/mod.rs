@@ -10,7 +10,9 @@
 //! | driving the brain: store, then send | [`lead`] |
 //! | the way to one agent | [`session`] |
 //! | the gRPC service | [`service`] |
+//! | what it tells by HTTP | `site` |
 //! | what Prometheus is told | [`metrics`] |
+//! | what a dashboard is told beyond the present state | [`overview`] |
 //! | the log of events, as it is told | `events` |
 //! | the process: listens, campaigns, leads | [`server`] |
 
@@ -21,9 +23,11 @@ pub mod lead;
 mod limits;
 pub mod metrics;
 pub mod name;
+pub mod overview;
 pub mod server;
 pub mod service;
 pub mod session;
+mod site;
 pub mod task_file;
 
 pub use server::{Setup, serve};

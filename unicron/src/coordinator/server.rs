@@ -2,8 +2,9 @@
 
 use super::brain::Settings;
 use super::lead::Lead;
-use super::metrics;
 use super::service::Service;
+use super::site::Pages;
+use crate::http::listener::listen as tell;
 use crate::proto::v1::coordinator_server::CoordinatorServer;
 use crate::rpc::{AUTHORIZATION, MOST_MESSAGE_BYTES, Tls};
 use crate::store::Store;
@@ -33,6 +34,8 @@ pub struct Setup {
     pub token: Option<String>,
     /// Where Prometheus asks for metrics.
     pub metrics: Option<TcpListener>,
+    /// Where browsers ask for the dashboard; metrics are there, too.
+    pub dashboard: Option<TcpListener>,
 }
 
 /// Things that wait for the brain.
@@ -58,9 +61,12 @@ pub async fn serve(
     let events = Arc::new(events);
     let service = Service::new(asks.clone(), is_leading, store.clone(), last_event);
     let mut helpers = JoinSet::new();
+    // They end with this function.
     if let Some(listener) = setup.metrics.take() {
-        // Ends with this function.
-        helpers.spawn(metrics::listener::listen(listener, service.clone()));
+        helpers.spawn(tell(listener, Pages::metrics(service.clone())));
+    }
+    if let Some(listener) = setup.dashboard.take() {
+        helpers.spawn(tell(listener, Pages::dashboard(service.clone())));
     }
     let serving = tokio::spawn(listen(&setup, listener, service, shutdown.clone())?);
     let mut stop = shutdown;

@@ -143,6 +143,11 @@ impl Coordinator for Service {
         Ok(Response::new(v1::UndrainReply {}))
     }
 
+    async fn replan(&self, _: Request<v1::ReplanRequest>) -> Answer<v1::ReplanReply> {
+        self.ask(Ask::Replan).await?;
+        Ok(Response::new(v1::ReplanReply {}))
+    }
+
     async fn events(&self, request: Request<v1::EventsRequest>) -> Answer<Self::EventsStream> {
         self.check_leads().await?;
         let v1::EventsRequest { after, follow } = request.into_inner();
@@ -150,6 +155,10 @@ impl Coordinator for Service {
         let (store, last) = (self.store.clone(), self.events.clone());
         tokio::spawn(super::events::send(store, last, after, follow, sender));
         Ok(Response::new(Box::pin(ReceiverStream::new(receiver))))
+    }
+
+    async fn overview(&self, _: Request<v1::OverviewRequest>) -> Answer<v1::OverviewReply> {
+        Ok(Response::new(self.ask(Ask::Overview).await?))
     }
 
     async fn logs(&self, request: Request<v1::LogsRequest>) -> Answer<v1::LogsReply> {

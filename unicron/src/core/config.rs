@@ -13,13 +13,27 @@ pub struct Config {
     /// After so many seconds without an answer an action has failed: a reattempt after this, a restart
     /// after five times as long.
     pub patience_s: f64,
+    /// What may be done without anybody asking for it.
+    pub authority: Authority,
+}
+
+/// What may be done without anybody asking for it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Authority {
+    /// Whatever the plan and the failures call for.
+    #[default]
+    Act,
+    /// Nothing to what lives: it is said instead. What has ended is started again in its place, as any
+    /// launcher does it.
+    Advise,
 }
 
 impl Default for Config {
     fn default() -> Self {
         // NVRx gives the same root three retries without progress, DLRover three restarts of a node
         // (field notes 3). Sixty seconds is torchft's time-out of a collective operation.
-        Self { reattempts: 1, restarts: 2, returns: 3, patience_s: 60.0 }
+        let authority = Authority::Act;
+        Self { reattempts: 1, restarts: 2, returns: 3, patience_s: 60.0, authority }
     }
 }
 

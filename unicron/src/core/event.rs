@@ -63,6 +63,8 @@ pub enum Event {
         /// The table.
         table: Table,
     },
+    /// Somebody wants the cluster to be planned now.
+    PlanAsked,
     /// Time has passed.
     Ticked,
 }
@@ -96,11 +98,36 @@ pub enum Command {
         /// For the answer.
         epoch: u64,
     },
+    /// Say this, and do nothing: the core may not ([`super::Authority::Advise`]).
+    Advise(Advice),
     /// Say [`Event::Ticked`] then.
     WakeAt {
         /// Seconds.
         at_s: f64,
     },
+}
+
+/// What would be done.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Advice {
+    /// Nobody should use this node until it has been looked at.
+    Isolate {
+        /// The node.
+        node: usize,
+        /// The task that has failed there.
+        task: usize,
+        /// Why.
+        status: Status,
+    },
+    /// A task can't recover, and should be ended.
+    Stop {
+        /// The task.
+        task: usize,
+        /// For a person: what happened, and how often.
+        evidence: String,
+    },
+    /// Tasks should have other workers. `None` takes back what was said before. Boxed, for it is large.
+    Plan(Option<Box<Reconfiguration>>),
 }
 
 /// An action on one process.
@@ -173,6 +200,8 @@ pub enum Trigger {
     TaskEnded,
     /// A task was submitted.
     TaskSubmitted,
+    /// Somebody has asked for a plan.
+    PlanAsked,
 }
 
 /// Where a plan came from.

@@ -6,23 +6,27 @@
 //! | budgets and time-outs | [`config`] |
 //! | a failure while it is handled: escalation | [`incident`] |
 //! | when and how the cluster is planned anew | `replan` |
+//! | what a core says that may not act | `advise` |
 //! | nodes that nobody knew of; taking over from another core | `membership` |
+//! | what people ask of it: the queue, the reasons | `outlook` |
 //!
 //! **Invariant:** nothing here does IO, reads a clock or draws a random number: the same events at the same
 //! times give the same commands.
 //!
 //! **Invariant:** every change of who is where raises the epoch, and every command that follows carries it.
 
+mod advise;
 pub mod config;
 pub mod event;
 pub mod incident;
 mod membership;
+mod outlook;
 mod replan;
 #[cfg(test)]
 mod tests;
 
-pub use config::Config;
-pub use event::{Attempt, Change, Command, Event, PlanSource, Reconfiguration, Trigger};
+pub use config::{Authority, Config};
+pub use event::{Advice, Attempt, Change, Command, Event, PlanSource, Reconfiguration, Trigger};
 
 pub use membership::Resumed;
 
@@ -137,6 +141,7 @@ impl Core {
             Event::Progressed { task } => self.progressed(task),
             Event::Attempted { incident, succeeded } => self.attempted(now_s, incident, succeeded),
             Event::TableBuilt { epoch, table } => self.table_built(epoch, table),
+            Event::PlanAsked => self.replan(now_s, Trigger::PlanAsked, &BTreeSet::new()),
             Event::Ticked => self.ticked(now_s),
         }
     }
@@ -183,6 +188,10 @@ impl Core {
             return Vec::new();
         }
         self.has_ended[task] = true;
+        if self.tasks[task].present.workers == 0 {
+            // It has nothing to give back, and must not be given anything either.
+            self.tasks[task].throughput = Default::default();
+        }
         self.incidents.retain(|_, incident| incident.task != task);
         self.replan(now_s, Trigger::TaskEnded, &BTreeSet::new())
     }
@@ -273,6 +282,10 @@ impl Core {
         let patience_s = match incident.level {
             Severity::Sev3 => self.config.patience_s,
             Severity::Sev2 => self.config.restart_patience_s(),
+            Severity::Sev1 if self.advises() => {
+                let Incident { node, task, status, .. } = incident;
+                return vec![Command::Advise(Advice::Isolate { node, task, status })];
+            }
             Severity::Sev1 => return self.isolate(now_s, incident.node, incident.status),
         };
         let incident = Incident { deadline_s: now_s + patience_s, ..incident };
@@ -300,6 +313,9 @@ impl Core {
     }
 
     fn stop(&mut self, now_s: f64, task: usize, evidence: String) -> Vec<Command> {
+        if self.advises() {
+            return vec![Command::Advise(Advice::Stop { task, evidence })];
+        }
         let mut commands = vec![Command::Stop { task, evidence }];
         commands.extend(self.task_ended(now_s, task));
         commands

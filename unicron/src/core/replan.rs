@@ -20,13 +20,12 @@ impl Core {
         trigger: Trigger,
         gone: &BTreeSet<usize>,
     ) -> Vec<Command> {
+        if self.advises() && trigger != Trigger::PlanAsked {
+            return self.make_do(now_s, trigger, gone);
+        }
         let hazards = self.hazards_at(now_s);
         let state = self.state(&hazards);
-        let class = match trigger {
-            Trigger::NodeLost | Trigger::NodeDrained => state.without(gone),
-            Trigger::NodeJoined | Trigger::TaskSubmitted | Trigger::TaskEnded => state.present(),
-        };
-        let class = self.without_ended(class);
+        let class = self.class(&state, trigger, gone);
         let (plan, source) = self.find_or_solve(&state, &class, trigger);
         for &node in gone {
             self.healthy[node] = 0;
@@ -52,16 +51,32 @@ impl Core {
         Table::build(&self.state(&hazards), &self.rule)
     }
 
-    fn hazards_at(&self, now_s: f64) -> Vec<f64> {
+    pub(super) fn hazards_at(&self, now_s: f64) -> Vec<f64> {
         (0..self.healthy.len()).map(|node| self.hazards.of(node, now_s)).collect()
     }
 
-    fn state<'a>(&'a self, hazards: &'a [f64]) -> State<'a> {
+    pub(super) fn state<'a>(&'a self, hazards: &'a [f64]) -> State<'a> {
         State::new(&self.tasks, self.nodes(hazards), &self.cluster)
     }
 
     fn nodes<'a>(&'a self, hazards: &'a [f64]) -> Nodes<'a> {
         Nodes { placement: &self.placement, healthy: &self.healthy, hazards }
+    }
+
+    /// What is left after something has happened.
+    pub(super) fn class(
+        &self,
+        state: &State<'_>,
+        trigger: Trigger,
+        gone: &BTreeSet<usize>,
+    ) -> Class {
+        self.without_ended(match trigger {
+            Trigger::NodeLost | Trigger::NodeDrained => state.without(gone),
+            Trigger::NodeJoined
+            | Trigger::TaskSubmitted
+            | Trigger::TaskEnded
+            | Trigger::PlanAsked => state.present(),
+        })
     }
 
     /// A task that has ended and still has workers gives them back with this plan.
@@ -110,12 +125,17 @@ impl Core {
         }
     }
 
-    fn situation<'a>(&'a self, tasks: &'a [Task], workers: usize, hazard: f64) -> Situation<'a> {
+    pub(super) fn situation<'a>(
+        &'a self,
+        tasks: &'a [Task],
+        workers: usize,
+        hazard: f64,
+    ) -> Situation<'a> {
         Situation { tasks, workers, hazard, cluster: &self.cluster }
     }
 
     /// Places a plan and makes it the present one.
-    fn carry_out(
+    pub(super) fn carry_out(
         &mut self,
         plan: Plan,
         source: PlanSource,

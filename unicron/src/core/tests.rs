@@ -326,3 +326,111 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_task_that_ends_while_it_waits_gets_nothing_later() {
+    let waits = || Task { min_workers: 128, ..task("waits", "gpt3-7b", 1.0) };
+    let mut core = started(Rule::ours());
+    core.step(1.0, Event::TaskSubmitted { task: Box::new(waits()) });
+    assert_eq!(core.queue(1.0).waiting.iter().map(|w| w.task).collect::<Vec<_>>(), [3]);
+    core.step(2.0, Event::TaskEnded { task: 3 });
+    assert_eq!(core.queue(2.0).waiting, []);
+    for task in 0..3 {
+        core.step(3.0, Event::TaskEnded { task });
+    }
+    assert_eq!(core.tasks()[3].present.workers, 0);
+}
+
+#[test]
+fn every_task_that_lives_has_a_reason() {
+    let mut core = started(Rule::ours());
+    core.step(1.0, Event::TaskEnded { task: 1 });
+    let reasons = core.reasons(2.0);
+    assert_eq!(reasons.iter().map(|(task, _)| *task).collect::<Vec<_>>(), [0, 2]);
+    for (task, reason) in reasons {
+        assert_eq!(reason.from, core.tasks()[task].present.workers);
+        assert!(reason.runner_up.is_some(), "{}", reason.to_text());
+    }
+    let givers: Vec<usize> = core.queue(2.0).givers.iter().map(|giver| giver.task).collect();
+    assert_eq!(givers.len(), 2, "{givers:?}");
+}
+
+/// The same cluster under a core that may not act by itself; what it advises about sizes at last.
+fn advising() -> Core {
+    let config = Config { authority: Authority::Advise, ..Config::default() };
+    let mut core = Core::new(Cluster::paper(), Rule::ours(), config, 0.0);
+    for node in 0..16 {
+        core.step(0.0, Event::NodeJoined { node, workers: 8 });
+    }
+    for (name, model, weight) in [("a", "gpt3-7b", 1.0), ("b", "gpt3-13b", 1.0)] {
+        core.step(0.0, Event::TaskSubmitted { task: Box::new(task(name, model, weight)) });
+    }
+    core
+}
+
+fn advised_plan(commands: &[Command]) -> Option<&Reconfiguration> {
+    commands.iter().find_map(|command| match command {
+        Command::Advise(Advice::Plan(plan)) => plan.as_deref(),
+        _ => None,
+    })
+}
+
+#[test]
+fn who_may_not_act_takes_workers_from_nobody() {
+    let mut core = advising();
+    let workers = |core: &Core| -> Vec<usize> {
+        core.tasks().iter().map(|task| task.present.workers).collect()
+    };
+    let before = workers(&core);
+    assert!(before[0] > 0 && before[1] == 0, "the first had all: {before:?}");
+    let commands = core.step(1.0, Event::PlanAsked);
+    assert!(reconfiguration(&commands).is_some());
+    let shared = workers(&core);
+    assert!(shared.iter().all(|&workers| workers > 0), "{shared:?}");
+
+    let (node, loser) = busy_node(&core);
+    let commands = core.step(2.0, Event::NodeLost { node });
+    let after = workers(&core);
+    assert_eq!(after[1 - loser], shared[1 - loser]);
+    assert!(after[loser] < shared[loser]);
+    assert!(reconfiguration(&commands).is_some());
+    core.step(3.0, Event::NodeJoined { node, workers: 8 });
+    assert_eq!(workers(&core), after, "nobody grows by itself");
+    let commands = core.step(4.0, Event::NodeJoined { node: 0, workers: 4 });
+    assert!(advised_plan(&commands).is_some());
+    core.step(5.0, Event::PlanAsked);
+    assert_ne!(workers(&core), after);
+}
+
+#[test]
+fn who_may_not_act_restarts_and_says_the_rest() {
+    let mut core = advising();
+    let (node, task) = busy_node(&core);
+    let fail = |core: &mut Core, s: f64| {
+        core.step(s, Event::Failed { task, node, status: Status::ExitedAbnormally })
+    };
+    assert!(matches!(fail(&mut core, 1.0)[0], Command::Restart(_)));
+    let commands: Vec<Command> = (0..6)
+        .flat_map(|count| {
+            let s = 2.0 + f64::from(count);
+            let open: Vec<u64> = core.incidents.keys().copied().collect();
+            let tried = open
+                .into_iter()
+                .flat_map(|incident| core.step(s, Event::Attempted { incident, succeeded: false }));
+            let mut commands: Vec<Command> = tried.collect();
+            commands.extend(fail(&mut core, s));
+            commands
+        })
+        .collect();
+    let said = |is_meant: fn(&Advice) -> bool| {
+        commands
+            .iter()
+            .any(|command| matches!(command, Command::Advise(advice) if is_meant(advice)))
+    };
+    assert!(said(|advice| matches!(advice, Advice::Isolate { .. })), "{commands:?}");
+    assert!(said(|advice| matches!(advice, Advice::Stop { .. })), "{commands:?}");
+    let acts =
+        |command: &Command| matches!(command, Command::Isolate { .. } | Command::Stop { .. });
+    assert!(!commands.iter().any(acts));
+    assert!(core.tasks()[task].present.workers > 0);
+}

@@ -9,8 +9,10 @@
 //! | nodes that can be cut off from each other | [`network`] |
 //! | thousands of agents that are made up | [`swarm`] |
 //! | connections that are reset | [`reset`] |
+//! | a browser that looks at the dashboard | [`browser`] |
 //! | a process that ends with us | `child` |
 
+pub mod browser;
 pub mod chaos;
 mod child;
 pub mod fault;
@@ -59,12 +61,15 @@ pub struct Encryption {
 pub struct LocalCluster {
     options: Options,
     encryption: Option<Encryption>,
+    /// Whether coordinators say only what they would do.
+    advises: bool,
     /// By address.
     coordinators: BTreeMap<String, Child>,
     /// Of the coordinator that is started again where it was.
     first_address: String,
-    /// Where that one tells its metrics: host:port.
+    /// Where that one tells its metrics, and shows the dashboard: host:port.
     metrics_address: String,
+    dashboard_address: String,
     agents: BTreeMap<String, Child>,
     endpoints: Endpoints,
     network: Option<Network>,
@@ -82,7 +87,7 @@ impl LocalCluster {
     /// # Errors
     /// If it doesn't come up.
     pub async fn start(options: Options) -> Result<Self> {
-        Self::start_with(options, None).await
+        Self::start_with(options, None, false).await
     }
 
     /// The same, with certificates on both sides of every connection.
@@ -90,18 +95,32 @@ impl LocalCluster {
     /// # Errors
     /// If it doesn't come up, or a certificate can't be read.
     pub async fn start_encrypted(options: Options, encryption: Encryption) -> Result<Self> {
-        Self::start_with(options, Some(encryption)).await
+        Self::start_with(options, Some(encryption), false).await
     }
 
-    async fn start_with(options: Options, encryption: Option<Encryption>) -> Result<Self> {
+    /// The same, with a coordinator that says what it would do.
+    ///
+    /// # Errors
+    /// If it doesn't come up.
+    pub async fn start_advising(options: Options) -> Result<Self> {
+        Self::start_with(options, None, true).await
+    }
+
+    async fn start_with(
+        options: Options,
+        encryption: Option<Encryption>,
+        advises: bool,
+    ) -> Result<Self> {
         std::fs::create_dir_all(&options.folder).map_err(Error::io(&options.folder))?;
         let network = options.has_networks.then(Network::new).transpose()?;
         let mut cluster = Self {
             options,
             encryption,
+            advises,
             coordinators: BTreeMap::new(),
             first_address: String::new(),
             metrics_address: String::new(),
+            dashboard_address: String::new(),
             agents: BTreeMap::new(),
             // Of nobody yet.
             endpoints: Endpoints::new("127.0.0.1:0", None, None)?,
@@ -110,6 +129,7 @@ impl LocalCluster {
         let (coordinator, address) = cluster.start_coordinator(&cluster.any_port()).await?;
         coordinator.says("leads in term ", START_PATIENCE).await?;
         cluster.metrics_address = metrics_address(&coordinator).await?;
+        cluster.dashboard_address = dashboard_address(&coordinator).await?;
         cluster.first_address.clone_from(&address);
         cluster.coordinators.insert(address, coordinator);
         cluster.endpoints = cluster.reachable()?;
@@ -157,6 +177,12 @@ impl LocalCluster {
     #[must_use]
     pub fn metrics_address(&self) -> &str {
         &self.metrics_address
+    }
+
+    /// Where it shows the dashboard: `host:port`.
+    #[must_use]
+    pub fn dashboard_address(&self) -> &str {
+        &self.dashboard_address
     }
 
     /// The folder of the cluster.
@@ -215,6 +241,7 @@ impl LocalCluster {
         let (coordinator, address) = self.start_coordinator(&self.first_address).await?;
         coordinator.says("leads in term ", START_PATIENCE).await?;
         self.metrics_address = metrics_address(&coordinator).await?;
+        self.dashboard_address = dashboard_address(&coordinator).await?;
         self.coordinators.insert(address, coordinator);
         Ok(())
     }
@@ -365,7 +392,10 @@ impl LocalCluster {
             // Others than the nodes have no way there.
             arguments.push("--insecure");
         }
-        arguments.extend(["--metrics", "127.0.0.1:0"]);
+        if self.advises {
+            arguments.push("--advise");
+        }
+        arguments.extend(["--metrics", "127.0.0.1:0", "--dashboard", "127.0.0.1:0"]);
         if let Some(etcd) = &self.options.etcd {
             arguments.extend(["--etcd", etcd]);
         }
@@ -393,4 +423,9 @@ fn arguments_of(files: &TlsFiles) -> Vec<String> {
 async fn metrics_address(coordinator: &Child) -> Result<String> {
     let url = coordinator.says("metrics at http://", START_PATIENCE).await?;
     Ok(url.trim_end_matches("/metrics").to_owned())
+}
+
+async fn dashboard_address(coordinator: &Child) -> Result<String> {
+    let url = coordinator.says("dashboard at http://", START_PATIENCE).await?;
+    Ok(url.trim_end_matches('/').to_owned())
 }

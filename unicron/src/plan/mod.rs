@@ -12,6 +12,7 @@
 //! | which workers of which nodes | [`placement`], [`placed`] |
 //! | plans for what may happen next | [`table`] |
 //! | why a task gets what it gets | [`explain`] |
+//! | who waits, and who would give workers up | [`queue`] |
 //! | a cluster file made ready to be planned for | [`fleet`] |
 
 pub mod explain;
@@ -21,6 +22,7 @@ pub mod hazard;
 pub mod knapsack;
 pub mod placed;
 pub mod placement;
+pub mod queue;
 pub mod rule;
 pub mod solve;
 pub mod table;

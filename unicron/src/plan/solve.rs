@@ -5,7 +5,6 @@ use super::task::Task;
 use super::value::{Size, Terms};
 use super::{greedy, knapsack};
 use crate::cluster::Cluster;
-use std::cmp::Ordering;
 
 /// What a plan is made for.
 #[derive(Debug, Clone, Copy)]
@@ -65,6 +64,25 @@ impl Situation<'_> {
         let sizes = self.sizes(&terms, &floors);
         self.solve(&terms, &sizes, &floors)
             .expect("floors are dropped until they fit, and no workers always fit")
+    }
+
+    /// The best plan of which every task's size is allowed, or none where none is. There are no floors: who
+    /// may not change keeps what it has.
+    #[must_use]
+    pub fn plan_within(&self, rule: &Rule, is_allowed: impl Fn(usize, &Size) -> bool) -> Plan {
+        let terms = self.terms(rule);
+        let floors = Floors { kept: vec![0; self.tasks.len()], dropped: Vec::new() };
+        let all = self.sizes(&terms, &floors);
+        let allowed = |(task, sizes): (usize, &Vec<Size>)| -> Vec<Size> {
+            let kept: Vec<Size> =
+                sizes.iter().filter(|size| is_allowed(task, size)).copied().collect();
+            if kept.is_empty() { vec![terms.none(&self.tasks[task])] } else { kept }
+        };
+        let sizes: Vec<Vec<Size>> = all.iter().enumerate().map(allowed).collect();
+        self.solve(&terms, &sizes, &floors)
+            // There are fewer workers than those that may not change have.
+            .or_else(|| self.solve(&terms, &all, &floors))
+            .expect("without floors, no workers at all always fit")
     }
 
     /// What is the same for all tasks.
@@ -131,24 +149,9 @@ impl Situation<'_> {
         if !rule.has_floors {
             return Floors { kept, dropped: Vec::new() };
         }
-        let wanted = |task: &Task| -> Option<usize> {
-            let smallest = task.smallest()?;
-            let floor = task.guaranteed_workers.unwrap_or(smallest);
-            (floor > 0).then(|| floor.max(smallest).next_multiple_of(task.unit(self.cluster)))
-        };
-        let mut order: Vec<usize> = (0..self.tasks.len()).collect();
-        order.sort_by(|&left, &right| {
-            let (left, right) = (&self.tasks[left], &self.tasks[right]);
-            let is_guaranteed = |task: &Task| task.guaranteed_workers.is_some();
-            let by_guarantee = is_guaranteed(right).cmp(&is_guaranteed(left));
-            match by_guarantee {
-                Ordering::Equal => right.weight.total_cmp(&left.weight),
-                other => other,
-            }
-        });
         let (mut left, mut dropped) = (self.workers, Vec::new());
-        for index in order {
-            match wanted(&self.tasks[index]) {
+        for index in self.floor_order() {
+            match self.floor(index) {
                 Some(floor) if floor <= left => {
                     left -= floor;
                     kept[index] = floor;
@@ -159,6 +162,26 @@ impl Situation<'_> {
         }
         dropped.sort_unstable();
         Floors { kept, dropped }
+    }
+
+    /// The floor that a task wants, if any.
+    pub(super) fn floor(&self, task: usize) -> Option<usize> {
+        let task = &self.tasks[task];
+        let smallest = task.smallest()?;
+        let floor = task.guaranteed_workers.unwrap_or(smallest);
+        (floor > 0).then(|| floor.max(smallest).next_multiple_of(task.unit(self.cluster)))
+    }
+
+    /// All tasks, those whose floors are kept first coming first.
+    pub(super) fn floor_order(&self) -> Vec<usize> {
+        let mut order: Vec<usize> = (0..self.tasks.len()).collect();
+        order.sort_by(|&left, &right| {
+            let (left, right) = (&self.tasks[left], &self.tasks[right]);
+            let is_guaranteed = |task: &Task| task.guaranteed_workers.is_some();
+            let by_guarantee = is_guaranteed(right).cmp(&is_guaranteed(left));
+            by_guarantee.then(right.weight.total_cmp(&left.weight))
+        });
+        order
     }
 }
 

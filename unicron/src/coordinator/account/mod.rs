@@ -105,6 +105,12 @@ impl Account {
         Self { submitted_s: now_s, since_s: now_s, noticed_s: now_s, ..Self::default() }
     }
 
+    /// FLOP/s of now, unweighted, by the throughput that it is planned with.
+    #[must_use]
+    pub fn flops_now(&self) -> f64 {
+        if self.occupancy.training > 0 { self.occupancy.flops } else { 0.0 }
+    }
+
     /// Time passes.
     pub fn pass(&mut self, now_s: f64) {
         // The clocks of two leaders may differ.

@@ -8,6 +8,7 @@ use super::task::Task;
 use super::{Brain, Now};
 use crate::bins::Bins;
 use crate::coordinator::account::{Account, Occupancy};
+use crate::proto::v1;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
@@ -122,4 +123,10 @@ impl Task {
             None => 0,
         }
     }
+}
+
+/// As it is told.
+pub(in crate::coordinator) fn to_wire(bins: Bins) -> v1::Bins {
+    let Bins { useful, detecting, in_transition, redone, idle } = bins;
+    v1::Bins { useful, detecting, in_transition, redone, idle }
 }

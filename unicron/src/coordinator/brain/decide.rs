@@ -18,6 +18,7 @@ impl Brain {
                 Command::Isolate { node, status } => self.isolated(now, node, status),
                 Command::Reconfigure(plan) => self.reconfigure(now, &plan),
                 Command::Stop { task, evidence } => self.leave(now, task, End::Failed, &evidence),
+                Command::Advise(advice) => self.advise(now, advice),
                 Command::BuildTable { epoch } => self.outbox.table = Some(epoch),
                 // Every tick tells the core the time.
                 Command::WakeAt { .. } => {}
@@ -97,16 +98,7 @@ impl Brain {
 
     fn reconfigure(&mut self, now: Now, plan: &Reconfiguration) {
         *self.plans.entry(plan.source).or_default() += 1;
-        let names: Vec<String> = plan
-            .changes
-            .iter()
-            .filter(|change| self.tasks.get(change.task).is_some_and(|task| task.end.is_none()))
-            .map(|change| {
-                let from = self.tasks[change.task].staying(None).count();
-                let name = &self.tasks[change.task].file.name;
-                format!("{name} from {from} to {} workers", change.size.workers)
-            })
-            .collect();
+        let names = self.sizes(plan);
         if !names.is_empty() {
             let trigger = format!("{:?}", plan.trigger);
             let source = format!("{:?}", plan.source);

@@ -1,5 +1,6 @@
 //! What fails, and whose it is.
 
+use super::advice::Subject;
 use super::node::Standing;
 use super::task::{Departed, LostConnection, Task};
 use super::{Brain, Now};
@@ -204,6 +205,9 @@ impl Brain {
             .collect();
         let isolates = status.severity() == Some(Severity::Sev1);
         if tasks.is_empty() && isolates && self.nodes[node].standing == Standing::Healthy {
+            if self.advises() {
+                return self.advise_to_leave(now, node, None, &status.to_string());
+            }
             // Nobody is hurt yet; the core leaves the node out, and its command says why.
             let commands = self.core.step(now.s, Event::NodeLost { node });
             self.isolated(now, node, status);
@@ -239,7 +243,7 @@ impl Brain {
         };
         let commands = self.core.step(now.s, event);
         self.carry_out(now, commands);
-        if self.tasks[task].end.is_none() {
+        if self.tasks[task].end.is_none() && !self.tasks[task].is_paused() {
             self.reconcile(task, None);
         }
     }
@@ -397,13 +401,18 @@ impl Brain {
             return;
         }
         let culprits = task_.culprits();
+        // It lives, and may be slow only.
+        let is_advice = self.advises();
         self.tasks[task].hung_since_s = None;
         let still_since_s = self.tasks[task].still_since_s.take().unwrap_or(now.s);
         for number in culprits {
+            if is_advice && self.is_said(Subject::Worker(task, number)) {
+                continue;
+            }
             let Some(worker) = self.tasks[task].workers.get_mut(&number) else { continue };
             let (node, incident) = (worker.node, worker.incident);
             let is_stopped = worker.hung == Some('T');
-            worker.is_doomed = true;
+            worker.is_doomed = !is_advice;
             let text = match is_stopped {
                 true => "others wait for it, and its process is stopped",
                 false => "others wait for it, and it makes no progress",
@@ -413,7 +422,10 @@ impl Brain {
             let after_s = now.s - still_since_s;
             let noticed = Noticed { task, node, worker: number, status, text, after_s };
             self.detected(now, noticed, details);
-            self.fail(now, task, node, status, incident);
+            match is_advice {
+                true => self.advise_to_end(now, task, number, status),
+                false => self.fail(now, task, node, status, incident),
+            }
         }
     }
 }

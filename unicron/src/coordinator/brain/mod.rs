@@ -11,8 +11,10 @@
 //! | what fails, and whose it is | `failure` |
 //! | what gets done | `progress` |
 //! | the core's commands, carried out | `decide` |
+//! | what is said where it may not act | [`advice`] |
 //! | what time is spent on | [`accounts`] |
 //! | what people ask | `request` |
+//! | who waits, and who would give way | [`line`] |
 //! | what nodes are told to have | `push` |
 //! | what is stored, and taking over | [`record`] |
 //!
@@ -23,9 +25,11 @@
 //! any worker may be in.
 
 pub mod accounts;
+pub mod advice;
 mod decide;
 mod failure;
 mod group;
+pub mod line;
 pub mod node;
 mod progress;
 mod push;
@@ -40,7 +44,7 @@ mod whole;
 pub use push::Told;
 
 use crate::cluster::{Cluster, Hardware};
-use crate::core::{Config, Core, PlanSource};
+use crate::core::{Authority, Config, Core, PlanSource};
 use crate::plan::Rule;
 use crate::plan::table::Table;
 use crate::proto::v1;
@@ -124,6 +128,8 @@ pub struct Brain {
     plans: BTreeMap<PlanSource, u64>,
     /// Workers that are to end at once.
     endings: Vec<whole::Ending>,
+    /// What would be done. Of this leadership: who takes over finds out anew.
+    advice: advice::Book,
 }
 
 /// What is to be done, in this order: store, record, send.
@@ -181,7 +187,8 @@ impl Brain {
     /// Of a cluster that nobody has joined.
     #[must_use]
     pub fn new(settings: Settings, term: u64, now: Now) -> Self {
-        let core = Core::new(no_nodes(), settings.rule, settings.core, now.s).with_table();
+        let core =
+            with_table(Core::new(no_nodes(), settings.rule, settings.core, now.s), &settings);
         let next_number = term * NUMBERS_OF_A_TERM;
         let (nodes, tasks, outbox) = (Vec::new(), Vec::new(), Outbox::default());
         Self {
@@ -196,6 +203,7 @@ impl Brain {
             zero_s: now.zero_s(),
             plans: BTreeMap::new(),
             endings: Vec::new(),
+            advice: BTreeMap::new(),
         }
     }
 
@@ -224,6 +232,7 @@ impl Brain {
         self.forget_endings(now);
         let commands = self.core.step(now.s, crate::core::Event::Ticked);
         self.carry_out(now, commands);
+        self.review_advice(now);
         self.keep_accounts(now);
     }
 
@@ -238,6 +247,12 @@ impl Brain {
     #[must_use]
     pub fn core(&self) -> &Core {
         &self.core
+    }
+
+    /// What an operator has set.
+    #[must_use]
+    pub fn settings(&self) -> &Settings {
+        &self.settings
     }
 
     /// The tasks, in the order in which they were submitted.
@@ -304,6 +319,14 @@ impl Brain {
             .iter()
             .enumerate()
             .find_map(|(index, task)| task.workers.get(&worker).map(|worker| (index, worker)))
+    }
+}
+
+/// With plans for what may happen next; who may not act has no use for them.
+fn with_table(core: Core, settings: &Settings) -> Core {
+    match settings.core.authority {
+        Authority::Act => core.with_table(),
+        Authority::Advise => core,
     }
 }
 

@@ -235,6 +235,11 @@ impl Brain {
     pub(super) fn health(&mut self, now: Now, node: usize, health: &v1::Health) {
         let standing = self.nodes[node].standing;
         match (health.is_healthy, standing) {
+            (false, Standing::Healthy) if self.advises() => {
+                let why = format!("its health check says: {}", health.text);
+                self.advise_to_leave(now, node, None, &why);
+            }
+            (true, Standing::Healthy) if self.advises() => self.advice_on_node_over(now, node),
             (false, Standing::Healthy) => {
                 self.nodes[node].standing = Standing::Isolated;
                 self.nodes[node].reason = format!("its health check says: {}", health.text);

@@ -101,6 +101,7 @@ impl Brain {
         task_.has_committed = true;
         let commands = self.core.step(now.s, Event::Progressed { task });
         self.carry_out(now, commands);
+        self.advice_helped(now, task);
         if !is_news {
             return;
         }

@@ -143,9 +143,10 @@ impl Brain {
             &healthy,
             resumed.collect::<Result<_>>()?,
         );
+        let core = super::with_table(core, &settings);
         let mut brain = Self {
             settings,
-            core: core.with_table(),
+            core,
             term,
             next_number: term * NUMBERS_OF_A_TERM,
             nodes,
@@ -155,6 +156,7 @@ impl Brain {
             zero_s: now.zero_s(),
             plans: BTreeMap::new(),
             endings: Vec::new(),
+            advice: BTreeMap::new(),
         };
         let count = brain.nodes.iter().filter(|node| node.lease_until_s.is_some()).count();
         let text = format!("leads in term {term}, with {count} nodes");

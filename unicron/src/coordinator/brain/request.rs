@@ -1,12 +1,13 @@
 //! What people ask.
 
+use super::accounts::to_wire;
+use super::line::Places;
 use super::node::Standing;
 use super::task::{End, Task};
 use super::{Brain, Now};
-use crate::bins::Bins;
 use crate::coordinator::TaskFile;
 use crate::coordinator::account::Account;
-use crate::core::Event;
+use crate::core::{Advice, Event};
 use crate::proto::v1;
 
 /// Tasks that a coordinator keeps, those that have ended included.
@@ -81,6 +82,14 @@ impl Brain {
         Ok(())
     }
 
+    /// Somebody wants what is advised to be done: a plan for all, now.
+    pub fn replan(&mut self, now: Now) {
+        let commands = self.core.step(now.s, Event::PlanAsked);
+        self.carry_out(now, commands);
+        self.advise(now, Advice::Plan(None));
+        self.keep_accounts(now);
+    }
+
     fn node_named(&self, name: &str) -> Result<usize, String> {
         let found = self.nodes.iter().position(|node| node.name == name);
         found.ok_or_else(|| format!("there is no node {name:?}; `unicron nodes` lists them"))
@@ -106,11 +115,14 @@ impl Brain {
     /// All tasks, as people see them.
     #[must_use]
     pub fn tasks_reply(&self, now: Now) -> v1::TasksReply {
-        let tasks = self.tasks.iter().map(|task| self.task_reply(now, task));
+        let places = self.places(now);
+        let tasks = (0..self.tasks.len()).map(|task| self.task_reply(now, task, &places));
         v1::TasksReply { tasks: tasks.collect() }
     }
 
-    fn task_reply(&self, now: Now, task: &Task) -> v1::Task {
+    fn task_reply(&self, now: Now, index: usize, places: &Places) -> v1::Task {
+        let task = &self.tasks[index];
+        let (waiting, giving) = (places.waiting(index), places.giving(index));
         let progress = &task.progress;
         let account = self.account(now, task);
         let workers = task.workers.iter().enumerate().map(|(index, (&number, worker))| {
@@ -135,7 +147,7 @@ impl Brain {
         v1::Task {
             name: task.file.name.clone(),
             state: task.state().to_owned(),
-            reason: task.reason.clone(),
+            reason: waiting.map_or(task.reason.as_str(), |(_, why)| why).to_owned(),
             iteration: progress.iteration,
             epoch: task.epoch(),
             workers: workers.collect(),
@@ -153,6 +165,10 @@ impl Brain {
             uncommitted_worker_seconds: account.uncommitted_worker_s(),
             accumulated_waf: task.file.weight * account.flops,
             effective_time_ratio: self.effective_time_ratio(now, &account),
+            queue_position: waiting.map(|(place, _)| place),
+            preemption_position: giving.map(|(place, _)| place),
+            last_worker_waf: giving.map(|(_, giver)| giver.worth),
+            waf: task.waf(),
         }
     }
 
@@ -174,9 +190,4 @@ impl Brain {
         });
         v1::NodesReply { nodes: nodes.collect() }
     }
-}
-
-fn to_wire(bins: Bins) -> v1::Bins {
-    let Bins { useful, detecting, in_transition, redone, idle } = bins;
-    v1::Bins { useful, detecting, in_transition, redone, idle }
 }

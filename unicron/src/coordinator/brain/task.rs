@@ -52,6 +52,8 @@ pub struct Task {
     pub formed_s: f64,
     /// An incident that is tried to be cured by a new group of the same workers.
     pub reattempt: Option<u64>,
+    /// Until then workers that end aren't started again, in seconds.
+    pub paused_until_s: Option<f64>,
 }
 
 /// How a task has ended.
@@ -211,6 +213,7 @@ impl Task {
             form_at_s: None,
             formed_s: 0.0,
             reattempt: None,
+            paused_until_s: None,
         }
     }
 

@@ -24,6 +24,12 @@ pub struct Figures {
     pub bins: Bins,
     /// Seconds of slots in training that isn't committed.
     pub uncommitted_s: f64,
+    /// Weighted FLOP/s that workers achieve now.
+    pub waf: f64,
+    /// The same once the plan's transitions are over.
+    pub planned_waf: f64,
+    /// Things that would be done, by a coordinator that may not.
+    pub advice: usize,
     /// Plans by where they came from.
     pub plans: BTreeMap<PlanSource, u64>,
     /// What the driver counts.
@@ -50,6 +56,14 @@ pub struct TaskFigures {
     pub iteration: u64,
     /// Of its group; 0 without one.
     pub epoch: u64,
+    /// Workers that it has, and that it wants.
+    pub workers: [usize; 2],
+    /// Weighted FLOP/s that they achieve now.
+    pub waf: f64,
+    /// From 1: its place among those that wait; 0 if it has workers.
+    pub queue_position: u32,
+    /// From 1: its place among those that would have to give workers up; 0 without workers.
+    pub preemption_position: u32,
     /// What it has got for its workers' time.
     pub account: Account,
     /// The part of the time since its submission in which it trained and that counts.
@@ -72,20 +86,39 @@ impl Figures {
         }
         let mut task_states = BTreeMap::from(TASK_STATES.map(|state| (state, 0)));
         let mut tasks = BTreeMap::new();
-        for task in brain.tasks() {
+        let places = brain.places(now);
+        for (index, task) in brain.tasks().iter().enumerate() {
             *task_states.entry(task.state()).or_default() += 1;
             let account = brain.account(now, task);
             let figures = TaskFigures {
                 weight: task.file.weight,
                 iteration: task.progress.iteration,
                 epoch: task.epoch(),
+                workers: [task.workers.len(), task.file.workers],
+                waf: task.waf(),
+                queue_position: places.waiting(index).map_or(0, |(place, _)| place),
+                preemption_position: places.giving(index).map_or(0, |(place, _)| place),
                 effective_time_ratio: brain.effective_time_ratio(now, &account),
                 account,
             };
             tasks.insert(task.file.name.clone(), figures);
         }
         let slots = brain.nodes().iter().map(|node| node.slots as u64).sum();
+        let (waf, planned_waf) = brain.waf();
         let (term, plans) = (brain.term(), brain.plans().clone());
-        Self { term, nodes, slots, task_states, tasks, bins, uncommitted_s, plans, driver }
+        Self {
+            term,
+            nodes,
+            slots,
+            task_states,
+            tasks,
+            bins,
+            uncommitted_s,
+            waf,
+            planned_waf,
+            advice: brain.advice_reply().len(),
+            plans,
+            driver,
+        }
     }
 }

@@ -36,6 +36,7 @@ impl Collector for Told {
         let mut page = Page(encoder);
         let leads = u64::from(self.0.is_some());
         page.gauge("leads", "Whether this coordinator leads", leads as f64)?;
+        page.build_info()?;
         match &self.0 {
             Some(figures) => {
                 page.cluster(figures)?;
@@ -50,6 +51,12 @@ impl Collector for Told {
 struct Page<'a>(DescriptorEncoder<'a>);
 
 impl Page<'_> {
+    fn build_info(&mut self) -> fmt::Result {
+        let mut family = self.family("build_info", "Always 1", MetricType::Gauge)?;
+        let label: Label<'_> = [("version", env!("CARGO_PKG_VERSION"))];
+        family.encode_family(&label)?.encode_gauge(&1_u64)
+    }
+
     fn cluster(&mut self, figures: &Figures) -> fmt::Result {
         self.gauge("term", "The number of this leadership", figures.term as f64)?;
         self.gauge("slots", "Slots of all nodes, away or not", figures.slots as f64)?;
@@ -60,6 +67,12 @@ impl Page<'_> {
         bins(&mut family, &[], &figures.bins)?;
         let help = "Seconds of slots in training that isn't committed: in no bin yet";
         self.gauge("uncommitted_worker_seconds", help, figures.uncommitted_s)?;
+        let help = "Weighted FLOP/s that workers achieve now, by the throughput of the plan";
+        self.gauge("waf", help, figures.waf)?;
+        let help = "Weighted FLOP/s once the transitions of the plan in force are over";
+        self.gauge("planned_waf", help, figures.planned_waf)?;
+        let help = "Things that Unicron would do, were it not for --advise";
+        self.gauge("advice", help, figures.advice as f64)?;
         let mut family =
             self.family("plans", "Plans by where they came from", MetricType::Counter)?;
         for source in SOURCES {
@@ -120,6 +133,17 @@ impl Page<'_> {
         let help = "Seconds of a task's workers in training that isn't committed: in no bin yet";
         let name = "task_uncommitted_worker_seconds";
         self.by_task(name, help, figures, |task| task.account.uncommitted_worker_s())?;
+        let help = "Workers of a task";
+        self.by_task("task_workers", help, figures, |task| task.workers[0] as f64)?;
+        let help = "Workers that a task wants";
+        self.by_task("task_workers_wanted", help, figures, |task| task.workers[1] as f64)?;
+        let help = "Weighted FLOP/s that a task's workers achieve now";
+        self.by_task("task_waf", help, figures, |task| task.waf)?;
+        let help = "Place among the tasks that wait for workers, from 1; 0 if it doesn't";
+        self.by_task("task_queue_position", help, figures, |task| task.queue_position.into())?;
+        let help = "Place among the tasks that would have to give workers up, from 1; 0 without";
+        let name = "task_preemption_position";
+        self.by_task(name, help, figures, |task| task.preemption_position.into())?;
         let help = "Iterations that are committed";
         self.by_task("task_iteration", help, figures, |task| task.iteration as f64)?;
         let help = "The epoch of the task's group, 0 without one";
@@ -227,23 +251,44 @@ mod tests {
     use super::*;
     use crate::coordinator::account::Account;
     use crate::detect::Status;
+    use std::collections::BTreeSet;
 
-    #[test]
-    fn figures_have_names_labels_and_sorts() {
+    fn figures_of_one_task() -> Figures {
         let mut account = Account::new(0.0);
         account.failed(1.0, Status::ExitedAbnormally, 0.2);
         account.flops = 5.0;
-        let task =
-            TaskFigures { weight: 2.0, iteration: 7, epoch: 3, account, effective_time_ratio: 0.5 };
+        let task = TaskFigures {
+            weight: 2.0,
+            iteration: 7,
+            epoch: 3,
+            workers: [2, 4],
+            waf: 6.0,
+            queue_position: 0,
+            preemption_position: 1,
+            account,
+            effective_time_ratio: 0.5,
+        };
         let bins = Bins { useful: 1.5, ..Bins::default() };
         let tasks = [("gpt".to_owned(), task)].into();
-        let figures = Figures { bins, tasks, nodes: [("ready", 2)].into(), ..Figures::default() };
-        let text = text(Some(figures)).unwrap();
+        Figures {
+            bins,
+            tasks,
+            nodes: [("ready", 2)].into(),
+            task_states: [("running", 1)].into(),
+            ..Figures::default()
+        }
+    }
+
+    #[test]
+    fn figures_have_names_labels_and_sorts() {
+        let text = text(Some(figures_of_one_task())).unwrap();
         for line in [
             "# TYPE unicron_worker_seconds_total counter",
             "unicron_worker_seconds_total{bin=\"useful\"} 1.5",
             "unicron_nodes{state=\"ready\"} 2",
             "unicron_task_iteration{task=\"gpt\"} 7.0",
+            "unicron_task_workers_wanted{task=\"gpt\"} 4.0",
+            "unicron_task_preemption_position{task=\"gpt\"} 1.0",
             "unicron_task_accumulated_waf_total{task=\"gpt\"} 10.0",
             "unicron_failures_total{task=\"gpt\",method=\"process-supervision\",severity=\"sev2\"} 1",
             "unicron_plans_total{source=\"table\"} 0",
@@ -258,5 +303,44 @@ mod tests {
         let text = text(None).unwrap();
         assert!(text.lines().any(|line| line == "unicron_leads 0.0"), "{text}");
         assert!(!text.contains("unicron_nodes"));
+    }
+
+    /// Names of metrics in a text, without what a histogram adds to its own.
+    fn names(text: &str) -> BTreeSet<String> {
+        let is_part = |letter: char| letter.is_ascii_lowercase() || letter == '_';
+        let found = text.match_indices("unicron_").map(|(at, _)| {
+            let name = text[at..].split(|letter| !is_part(letter)).next().unwrap();
+            let ends = ["_bucket", "_count", "_sum"];
+            ends.iter().find_map(|end| name.strip_suffix(end)).unwrap_or(name).to_owned()
+        });
+        found.collect()
+    }
+
+    #[test]
+    fn dashboards_and_rules_name_what_is_told_and_all_that_is_told() {
+        let told: BTreeSet<String> = text(Some(figures_of_one_task()))
+            .unwrap()
+            .lines()
+            .filter(|line| !line.starts_with('#'))
+            .flat_map(names)
+            .collect();
+        let shown = names(include_str!("../../../deploy/grafana.json"));
+        let alerts = names(include_str!("../../../deploy/prometheus/unicron-alerts.yml"));
+        for name in shown.union(&alerts) {
+            assert!(told.contains(name), "{name} isn't told");
+        }
+        // What says little in a graph.
+        let left_out = [
+            "unicron_build_info",
+            "unicron_term",
+            "unicron_task_epoch",
+            "unicron_task_accumulated_waf_total",
+            "unicron_task_worker_seconds_total",
+            "unicron_task_uncommitted_worker_seconds",
+            "unicron_uncommitted_worker_seconds",
+        ];
+        let not_shown: Vec<&String> =
+            told.difference(&shown).filter(|name| !left_out.contains(&name.as_str())).collect();
+        assert!(not_shown.is_empty(), "not in the dashboard: {not_shown:?}");
     }
 }

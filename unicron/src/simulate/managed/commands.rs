@@ -28,7 +28,8 @@ impl Managed<'_> {
                 Command::WakeAt { at_s } if at_s < answers_at_s => {
                     self.timers.at(at_s, Timer::Tick { unit });
                 }
-                Command::WakeAt { .. } | Command::BuildTable { .. } => {}
+                // A simulated core may act.
+                Command::WakeAt { .. } | Command::BuildTable { .. } | Command::Advise(_) => {}
                 Command::Isolate { node, .. } => isolated.push(self.units[unit].nodes[node]),
                 Command::Reconfigure(reconfiguration) => {
                     for change in reconfiguration.changes {

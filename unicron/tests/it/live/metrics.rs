@@ -11,10 +11,15 @@ use unicron::local_cluster::fault::Fault;
 
 const BINS: [&str; 5] = ["useful", "detecting", "in_transition", "redone", "idle"];
 
-/// The status line and the body that a coordinator answers with.
-fn get(address: &str, path: &str) -> (String, String) {
+/// The status line and the body of what is at a path.
+pub fn get(address: &str, path: &str) -> (String, String) {
+    ask(address, &format!("GET {path} HTTP/1.1\r\nHost: {address}\r\n\r\n"))
+}
+
+/// The status line and the body of the answer to a request.
+pub fn ask(address: &str, request: &str) -> (String, String) {
     let mut stream = TcpStream::connect(address).unwrap();
-    write!(stream, "GET {path} HTTP/1.1\r\nHost: {address}\r\n\r\n").unwrap();
+    stream.write_all(request.as_bytes()).unwrap();
     let mut answer = String::new();
     stream.read_to_string(&mut answer).unwrap();
     let (head, body) = answer.split_once("\r\n\r\n").unwrap();

@@ -1,10 +1,12 @@
 //! A cluster of real processes: whatever fails, every task ends with the weights of a run without failures,
 //! bit for bit, and nothing is left running.
 
+mod advise;
 mod bad_input;
 mod bad_worker;
 mod chaos;
 mod ddp;
+mod dashboard;
 mod failover;
 mod metrics;
 mod processes;
@@ -27,21 +29,23 @@ const ITERATIONS: u64 = 30;
 
 /// A cluster of nodes `a`, `b`, … with two slots each.
 async fn cluster(folder: &Path, nodes: usize) -> LocalCluster {
-    let run_id = folder.file_name().unwrap().to_str().unwrap().to_owned();
-    let options = Options {
-        program: UNICRON.0.into(),
-        folder: folder.to_owned(),
-        lease_s: 3.0,
-        run_id,
-        etcd: None,
-        has_networks: false,
-    };
-    let mut cluster = LocalCluster::start(options).await.unwrap();
+    let mut cluster = LocalCluster::start(options(folder)).await.unwrap();
     for node in ["a", "b", "c"].into_iter().take(nodes) {
         cluster.add_agent(node, 2).await.unwrap();
     }
     cluster.until_ready(nodes, PATIENCE).await.unwrap();
     cluster
+}
+
+fn options(folder: &Path) -> Options {
+    Options {
+        program: UNICRON.0.into(),
+        folder: folder.to_owned(),
+        lease_s: 3.0,
+        run_id: folder.file_name().unwrap().to_str().unwrap().to_owned(),
+        etcd: None,
+        has_networks: false,
+    }
 }
 
 /// A task of the reference trainer.
@@ -51,6 +55,13 @@ fn trainer(workers: usize, stages: usize, more: &str) -> String {
          iterations = {ITERATIONS}\nseed = 1\nstages = {stages}\npace_ms = 100\n\
          checkpoint_every = 5\n{more}\n"
     )
+}
+
+/// The first line that a process says, which goes on.
+fn first_line(output: impl std::io::Read) -> String {
+    let mut line = String::new();
+    std::io::BufRead::read_line(&mut std::io::BufReader::new(output), &mut line).unwrap();
+    line.trim_end().to_owned()
 }
 
 /// What one process ends with.

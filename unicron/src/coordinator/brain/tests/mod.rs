@@ -2,6 +2,7 @@
 
 mod accounts;
 mod whole;
+mod advice;
 
 use super::*;
 use crate::coordinator::TaskFile;
