@@ -4,4 +4,5 @@
 #![allow(clippy::print_stdout, clippy::unwrap_used)]
 
 mod dependencies;
+mod docs;
 mod shared_data;

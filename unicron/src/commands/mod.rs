@@ -20,6 +20,8 @@ mod simulate;
 mod stop;
 mod submit;
 mod tasks;
+#[cfg(test)]
+mod tests;
 mod trace;
 mod train;
 
