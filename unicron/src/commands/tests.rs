@@ -66,7 +66,7 @@ fn commands_of_the_guides_are_understood() {
         let is_command = |line: &&str| line.starts_with("unicron ") && !line.contains('…');
         for line in text.lines().filter(is_command) {
             count += 1;
-            let words = words(line);
+            let words = words(line.split(" > ").next().unwrap());
             assert_eq!(problem(&words), None, "{}", page.display());
         }
     }

@@ -68,7 +68,7 @@ pub fn of_overview(overview: &OverviewReply) -> Vec<u8> {
 
 /// A name's letters and numbers in turn, so that numbers are compared as such.
 fn natural(name: &str) -> Vec<(String, u64)> {
-    let mut parts = vec![(String::new(), 0)];
+    let mut parts = vec![(String::new(), 0_u64)];
     for letter in name.chars() {
         let (text, number) = parts.last_mut().expect("there is one from the start");
         match letter.to_digit(10) {

@@ -207,6 +207,7 @@ async fn host(
         tls: run.security.tls_files().map(|files| files.read()).transpose()?,
         token: run.security.token()?,
         metrics: None,
+        dashboard: None,
     };
     let store = Arc::new(Embedded::open(&data, KEPT_EVENTS).await?);
     let (stop, stopped) = watch::channel(false);

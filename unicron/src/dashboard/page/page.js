@@ -92,9 +92,10 @@ const tasks = new List(byId("tasks"), (task) => {
 });
 
 function showTasks(list) {
-  // What has ended comes last, the newest first.
   const isOver = ({ state }) => ["done", "stopped", "failed"].includes(state);
+  // What waits comes first, what has ended last.
   const living = list.filter((task) => !isOver(task));
+  living.sort((a, b) => (b.queue_position ? 1 : 0) - (a.queue_position ? 1 : 0));
   const ended = list.filter(isOver).reverse().slice(0, 50);
   tasks.show([...living, ...ended], (task) => `${task.name} ${isOver(task) ? list.indexOf(task) : ""}`);
   byId("no-tasks").hidden = list.length > 0;

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::cluster::{Cluster, Hardware};
+use crate::plan::task::Unit;
 use crate::plan::testing::task_of;
 use crate::plan::{Present, Task};
 use crate::throughput::Throughput;
@@ -69,7 +70,7 @@ fn whoever_waits_is_told_why() {
 #[test]
 fn whole_nodes_that_are_broken_are_no_place() {
     let cluster = cluster(2, 4);
-    let task = Task { whole_nodes: true, ..linear(4, 1e14, 1.0, 4) };
+    let task = Task { unit: Unit::Node, ..linear(4, 1e14, 1.0, 4) };
     let expected =
         "a: needs 4 workers, 6 are free, but not on nodes that it could use; first in line";
     assert_eq!(texts(&[task], &cluster, 6), [expected]);

@@ -168,7 +168,7 @@ fn a_thousand_nodes_and_fifty_tasks_are_shown_and_only_news_changes() {
             browser.until(failures, PATIENCE).unwrap();
             let long = browser.evaluate("window.longTasks").unwrap();
             println!("while it was updated: {long}");
-            browser.resize((1280, 1080)).unwrap();
+            browser.resize((1280, 1750)).unwrap();
             browser.evaluate("document.activeElement.blur(); scrollTo(0, 0)").unwrap();
             keep(&mut browser, "dashboard.png");
             swarm

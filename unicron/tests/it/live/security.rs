@@ -36,6 +36,8 @@ impl Coordinator {
         let mut lines = BufReader::new(process.stderr.take().unwrap()).lines();
         let line = lines.find(|line| line.as_ref().unwrap().contains("listens on ")).unwrap();
         let address = line.unwrap().split_once("listens on ").unwrap().1.to_owned();
+        // Until then it says only that nobody leads.
+        lines.find(|line| line.as_ref().unwrap().contains("leads in term ")).unwrap().unwrap();
         // What it says later is read, so that it is never blocked.
         std::thread::spawn(move || lines.for_each(drop));
         Self { process, address }
