@@ -1,8 +1,8 @@
 //! The brain as a whole: agents and people made up, no process anywhere.
 
 mod accounts;
-mod whole;
 mod advice;
+mod whole;
 
 use super::*;
 use crate::coordinator::TaskFile;
