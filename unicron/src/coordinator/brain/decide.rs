@@ -57,7 +57,13 @@ impl Brain {
     }
 
     /// Ends some of a task's workers on a node, at once: what they do can't be trusted.
-    fn discard(&mut self, now: Now, task: usize, node: usize, is_meant: impl Fn(&Worker) -> bool) {
+    pub(super) fn discard(
+        &mut self,
+        now: Now,
+        task: usize,
+        node: usize,
+        is_meant: impl Fn(&Worker) -> bool,
+    ) {
         let workers = &self.tasks[task].workers;
         let meant = workers.iter().filter(|(_, worker)| worker.node == node && is_meant(worker));
         let meant: Vec<u64> = meant.map(|(&number, _)| number).collect();

@@ -2,7 +2,7 @@
 
 use super::advice::Subject;
 use super::node::Standing;
-use super::task::{Departed, LostConnection, Task};
+use super::task::{Departed, LostConnection, Task, Worker};
 use super::{Brain, Now};
 use crate::coordinator::task_file::Recovery;
 use crate::core::Event;
@@ -244,7 +244,19 @@ impl Brain {
         let commands = self.core.step(now.s, event);
         self.carry_out(now, commands);
         if self.tasks[task].end.is_none() && !self.tasks[task].is_paused() {
+            self.end_doomed(now, task, node);
             self.reconcile(task, None);
+        }
+    }
+
+    /// Where a restart is under way on the node, the core takes another failure there for a sign of the same:
+    /// it decides nothing. But who is at fault would stand in everybody's way until the restart is given up.
+    fn end_doomed(&mut self, now: Now, task: usize, node: usize) {
+        let is_doomed = |worker: &Worker| worker.node == node && worker.is_doomed;
+        if self.tasks[task].workers.values().any(is_doomed) {
+            self.discard(now, task, node, |worker| worker.is_doomed);
+            let text = "its process is started again, beside the one of before";
+            self.record(now, "restart", Some(task), Some(node), 0, text);
         }
     }
 

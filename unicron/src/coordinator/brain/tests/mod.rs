@@ -258,6 +258,27 @@ fn who_is_waited_for_and_waits_for_nobody_hangs() {
     assert_eq!(world.members(0), [first]);
 }
 
+/// While one is being started again, another on its node stands still: nobody commits before it is gone.
+#[test]
+fn who_hangs_where_another_is_started_again_ends_too() {
+    let mut world = at_work(&[("a", 2), ("b", 2)], 4, 1);
+    let on_a = |world: &World| {
+        let workers = world.workers(0).into_iter().filter(|(_, node)| *node == 0);
+        workers.map(|(worker, _)| worker).collect::<Vec<_>>()
+    };
+    let [dies, hangs] = on_a(&world)[..] else { panic!() };
+    world.kill(dies, 0);
+    world.ready_all(0);
+    let epoch = world.brain.tasks()[0].epoch();
+    let process_state = "T".to_owned();
+    let (iteration, since_s, usual_s) = (2, 3.0, 1.0);
+    let hung = v1::Hung { worker: hangs, epoch, iteration, since_s, usual_s, process_state };
+    world.say(0, Said::Hung(hung));
+    world.pass(1.0, &[0, 1]);
+    assert!(!world.members(0).contains(&hangs));
+    assert!(!on_a(&world).contains(&hangs) && on_a(&world).len() == 2);
+}
+
 #[test]
 fn a_connection_between_living_workers_is_tried_again() {
     let mut world = at_work(&[("a", 2), ("b", 2)], 2, 1);
