@@ -1,5 +1,6 @@
 //! `unicron demo`
 
+mod pytorch;
 mod report;
 
 use super::connection::wait_for;
@@ -23,13 +24,23 @@ A coordinator, four agents and three tasks run on this machine. Workers are kill
 throw; an agent is stopped and brought back. Each task ends with the weights of a run without any
 failure, bit for bit. One of the tasks restarts from its checkpoint as a whole, for comparison.
 
+With --pytorch it is PyTorch's turn: the example GPT trains in four processes, whose survivors keep the
+iteration, and beside it in two that restart from their checkpoint.
+
 Examples:
   unicron demo --quick
+  unicron demo --pytorch
   unicron demo --json > demo.json")]
 pub struct Demo {
     /// Fewer faults, within 45 seconds
     #[arg(long)]
     quick: bool,
+    /// Train with PyTorch instead of the reference trainer
+    #[arg(long)]
+    pytorch: bool,
+    /// A Python that has PyTorch; python3, or /usr/bin/python3, if it has
+    #[arg(long, value_name = "PATH", requires = "pytorch")]
+    python: Option<PathBuf>,
     /// Print one JSON object
     #[arg(long)]
     json: bool,
@@ -73,12 +84,16 @@ impl Demo {
             Some(folder) => std::path::absolute(folder)?,
             None => temporary.path().to_owned(),
         };
-        let report = wait_for(async {
-            tokio::select! {
-                report = self.play(&folder) => report,
-                () = notices::asked_to_end() => anyhow::bail!("interrupted; nothing is left running"),
-            }
-        })?;
+        if self.pytorch {
+            let (quick, python) = (self.quick, self.python.as_deref());
+            let scene = pytorch::Scene { quick, folder: &folder, python };
+            let report = unless_interrupted(scene.play())?;
+            return match self.json {
+                true => print_json(&report.json()),
+                false => print(&report.text()),
+            };
+        }
+        let report = unless_interrupted(self.play(&folder))?;
         match self.json {
             true => print_json(&report.json()),
             false => print(&report.text()),
@@ -155,6 +170,16 @@ impl Demo {
         ];
         quick.into_iter().chain(more).collect()
     }
+}
+
+/// Waits for a demonstration; a person may end it.
+fn unless_interrupted<T>(play: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
+    wait_for(async {
+        tokio::select! {
+            report = play => report,
+            () = notices::asked_to_end() => anyhow::bail!("interrupted; nothing is left running"),
+        }
+    })
 }
 
 impl DemoTask {
