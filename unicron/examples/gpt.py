@@ -112,7 +112,9 @@ def parse():
     parser.add_argument("--pace-ms", type=float, default=0.0, help="the least that an iteration takes")
     parser.add_argument("--accumulate", default="float32", help="float32, or float64")
     parser.add_argument("--checkpoint-every", type=int, default=25, help="iterations; 0 is never")
-    parser.add_argument("--memory-every", type=int, help="iterations between checkpoints in memory; 0 is never")
+    parser.add_argument(
+        "--memory-every", type=int, help="iterations between checkpoints in memory; 0 is never"
+    )
     parser.add_argument("--device", default="cpu")
     return parser.parse_args()
 

@@ -99,6 +99,19 @@ class Optimisers(unittest.TestCase):
         )
         self.assertEqual(iterations(heard), list(range(1, 9)))
 
+    def test_a_trainer_takes_over_the_one_connection_that_there_is(self):
+        heard, _ = run(
+            "from unicron.attach import take_over\n"
+            "assert take_over() is None\n"
+            "at = unicron.attach()\n"
+            "one = optimizer(); one.step()\n"
+            "agent = take_over()\n"
+            "one.step(); at.iteration(7)\n"
+            "assert not at.is_attached and take_over() is None\n"
+            "agent.send({'type': 'waiting', 'epoch': 1, 'workers': []})\n"
+        )
+        self.assertEqual([message["type"] for message in heard], ["committed", "waiting"])
+
     def test_what_it_costs_is_counted(self):
         _, output = run(
             "import time\n"

@@ -119,6 +119,15 @@ def attach() -> Attachment:
     return _attachment
 
 
+def take_over() -> Optional[Agent]:
+    """The agent of an attachment, if there is one: from now on somebody else says what happens, and the
+    attachment nothing. An agent talks to a worker over one connection alone."""
+    if _attachment is None:
+        return None
+    agent, _attachment._agent = _attachment._agent, None
+    return agent
+
+
 def _connect() -> Optional[Agent]:
     try:
         return Agent.of_environment(os.environ)

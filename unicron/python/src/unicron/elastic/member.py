@@ -109,16 +109,14 @@ class Member:
         """Training goes on: a checkpoint that is missing costs nothing yet."""
         self.agent.send(protocol.exception(problem, "", "storage-error"))
 
-    def begin(self) -> None:
-        """Says that an iteration begins, or goes on in another group."""
+    def begin(self, kind: Optional[str] = None) -> None:
+        """Says that an iteration begins, or goes on in another group; or something of another kind."""
         if self.round.iteration > self.last_iteration:
             return
-        kind = "train"
-        if not self._has_warmed_up:
-            kind = "warm-up"
-        elif self.disk.is_due(self.round.iteration):
-            kind = "checkpoint"
-        self.agent.send(protocol.iteration(self.epoch, self.round.iteration, kind))
+        usual = "warm-up" if not self._has_warmed_up else "train"
+        if self._has_warmed_up and self.disk.is_due(self.round.iteration):
+            usual = "checkpoint"
+        self.agent.send(protocol.iteration(self.epoch, self.round.iteration, kind or usual))
 
     def next_micro_batch(self) -> Optional[int]:
         """What this member is to compute next; nothing once its share is done."""

@@ -15,6 +15,7 @@ data depend on the iteration and the micro-batch alone, never on a rank.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import threading
@@ -24,7 +25,7 @@ import torch
 
 from .. import protocol
 from ..agent import Agent, Stopped
-from ..attach import report_exceptions
+from ..attach import report_exceptions, take_over
 from ..faults import Faults, of_environment
 from ..interrupt import Interrupted
 from ..store import StoreError
@@ -101,7 +102,8 @@ class Trainer:
         )
         parts = {**({} if scheduler is None else {"scheduler": scheduler}), **(others or {})}
         state = State(model, optimizer, parts, allow_pickle)
-        agent = Agent.of_environment(os.environ)
+        attached = take_over()
+        agent = attached or Agent.of_environment(os.environ)
         self._is_alone = agent is None
         place = alone.PLACE if agent is None else Place.of_environment()
         self._follow = alone.follow if agent is None else joining.follow
@@ -109,8 +111,9 @@ class Trainer:
         self._member = Member(
             agent or alone.NoAgent(), place, settings, state, gradients, self._step, self._faults
         )
-        if agent is not None:
+        if agent is not None and attached is None:
             report_exceptions(agent)
+        if agent is not None:
             _end_on_sigterm(agent)
 
     @property
@@ -153,6 +156,19 @@ class Trainer:
                     "its end"
                 )
         self._finish(iterations)
+
+    @contextlib.contextmanager
+    def evaluation(self) -> Iterator[None]:
+        """What is within, between two steps, takes as long as an evaluation, not as an iteration.
+
+        All workers evaluate, each its part or all the same: whoever went on alone would wait for the others,
+        and they would be taken for hung.
+        """
+        self._member.begin("evaluation")
+        try:
+            yield
+        finally:
+            self._member.begin()
 
     def save(self, path: str) -> None:
         """Writes the state into a file, as ``torch.save`` does; it is there as a whole or not at all.
