@@ -248,7 +248,7 @@ impl Lead {
                 self.reply_once_stored(reply, nodes);
             }
             Ask::Overview(reply) => {
-                if self.overview.wants_reasons(self.brain.core().epoch()) {
+                if self.overview.wants_reasons(now, self.brain.core().epoch()) {
                     self.work_out_reasons();
                 }
                 let last_event = *self.events.borrow();

@@ -6,6 +6,9 @@ use crate::proto::v1::{Event, Node, OverviewReply, Task};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 
+/// Tasks that have ended and are shown, the newest.
+const MOST_ENDED: usize = 50;
+
 /// Lines of a failed worker's output that are shown.
 const MOST_LINES: usize = 40;
 
@@ -38,7 +41,7 @@ pub fn of_overview(overview: &OverviewReply) -> Vec<u8> {
             "at_ms": advice.at_ms, "text": advice.text, "command": advice.command,
         })).collect::<Vec<_>>(),
         "nodes": nodes.collect::<Vec<_>>(),
-        "tasks": overview.tasks.iter().map(of_task).collect::<Vec<_>>(),
+        "tasks": tasks(overview),
         "worker_seconds": {
             "useful": bins.useful,
             "uncommitted": overview.uncommitted_worker_seconds,
@@ -99,8 +102,25 @@ fn of_node(node: &Node, tasks: &[&str]) -> Value {
     object
 }
 
-fn of_task(task: &Task) -> Value {
+/// Those that live and the last of those that have ended.
+fn tasks(overview: &OverviewReply) -> Vec<Value> {
+    let has_ended = |task: &Task| matches!(task.state.as_str(), "done" | "stopped" | "failed");
+    let mut hidden = overview.tasks.iter().filter(|task| has_ended(task)).count();
+    hidden = hidden.saturating_sub(MOST_ENDED);
+    let mut shown = Vec::new();
+    for (number, task) in overview.tasks.iter().enumerate() {
+        match has_ended(task) && hidden > 0 {
+            true => hidden -= 1,
+            false => shown.push(of_task(number, task)),
+        }
+    }
+    shown
+}
+
+/// A task; names may come again, numbers don't.
+fn of_task(number: usize, task: &Task) -> Value {
     json!({
+        "number": number,
         "name": task.name,
         "state": task.state,
         "reason": task.reason,
@@ -180,6 +200,16 @@ mod tests {
             (&json!(2), &json!(1))
         );
         assert_eq!(state["plan"], Value::Null);
+    }
+
+    #[test]
+    fn of_what_has_ended_the_last_is_shown() {
+        let task = |state: &str| Task { state: state.to_owned(), ..Task::default() };
+        let mut all = vec![task("running")];
+        all.extend((0..MOST_ENDED + 2).map(|_| task("done")));
+        let shown = tasks(&OverviewReply { tasks: all, ..OverviewReply::default() });
+        let numbers: Vec<u64> = shown.iter().filter_map(|task| task["number"].as_u64()).collect();
+        assert_eq!((numbers.len(), &numbers[..3]), (MOST_ENDED + 1, &[0, 3, 4][..]));
     }
 
     #[test]

@@ -31,14 +31,19 @@ pub struct Memory {
 struct Reasons {
     /// The core's epoch that they are of.
     epoch: Option<u64>,
-    /// One that is being worked on.
-    underway: Option<u64>,
+    /// Whether some are being worked on.
+    are_underway: bool,
+    /// When that began last, in seconds.
+    began_s: Option<f64>,
     /// By task.
     texts: BTreeMap<usize, String>,
 }
 
 /// How often the present is noted, in seconds: what lasts less is in its step's mean by chance.
 const NOTE_EVERY_S: f64 = 0.5;
+
+/// Reasons take a solve a task: where plans change all the time, they aren't worked out for each.
+const REASONS_EVERY_S: f64 = 5.0;
 
 impl Memory {
     /// Of a leadership that begins.
@@ -66,18 +71,20 @@ impl Memory {
     }
 
     /// Whether reasons of this epoch of the core are wanted, which are then taken to be worked on.
-    pub fn wants_reasons(&mut self, epoch: u64) -> bool {
-        let Reasons { epoch: known, underway, .. } = &mut self.reasons;
-        let is_wanted = *known != Some(epoch) && underway.is_none();
+    pub fn wants_reasons(&mut self, now: Now, epoch: u64) -> bool {
+        let Reasons { epoch: known, are_underway, began_s, .. } = &mut self.reasons;
+        let is_soon = began_s.is_some_and(|began_s| now.s < began_s + REASONS_EVERY_S);
+        let is_wanted = *known != Some(epoch) && !*are_underway && !is_soon;
         if is_wanted {
-            *underway = Some(epoch);
+            (*are_underway, *began_s) = (true, Some(now.s));
         }
         is_wanted
     }
 
     /// Reasons have been worked out.
     pub fn take_reasons(&mut self, epoch: u64, texts: BTreeMap<usize, String>) {
-        self.reasons = Reasons { epoch: Some(epoch), underway: None, texts };
+        let began_s = self.reasons.began_s;
+        self.reasons = Reasons { epoch: Some(epoch), are_underway: false, began_s, texts };
     }
 
     /// Everything, as of now; reasons only if they are of the plan in force.

@@ -96,8 +96,8 @@ function showTasks(list) {
   // What waits comes first, what has ended last.
   const living = list.filter((task) => !isOver(task));
   living.sort((a, b) => (b.queue_position ? 1 : 0) - (a.queue_position ? 1 : 0));
-  const ended = list.filter(isOver).reverse().slice(0, 50);
-  tasks.show([...living, ...ended], (task) => `${task.name} ${isOver(task) ? list.indexOf(task) : ""}`);
+  const ended = list.filter(isOver).reverse();
+  tasks.show([...living, ...ended], (task) => task.number);
   byId("no-tasks").hidden = list.length > 0;
 }
 
