@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 use std::path::Path;
 use std::process::Command;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 /// A bridge and what hangs on it. It goes when this is dropped.
 #[derive(Debug)]
@@ -33,6 +34,9 @@ struct NodeNetwork {
 /// Addresses are those of benchmarking (RFC 2544), which nobody routes: 198.18.x.0/24.
 const NETWORK: [u8; 2] = [198, 18];
 
+/// Networks that this process has made.
+static NETWORKS: AtomicU32 = AtomicU32::new(0);
+
 /// With the process's number behind it, the beginning of all names.
 const PREFIX: &str = "uni";
 
@@ -43,20 +47,24 @@ impl Network {
     /// A bridge without nodes.
     ///
     /// # Errors
-    /// If it can't be made: without `ip`, without root, or where a bridge of this process is there already.
+    /// If it can't be made: without `ip`, without root, or where the name is taken.
     pub fn new() -> Result<Self> {
         remove_leftovers();
         let process = std::process::id();
+        // A process may have several at a time.
+        let number = NETWORKS.fetch_add(1, Ordering::Relaxed);
+        let letter = char::from(b'a' + (number % 26) as u8);
         // One of 256 networks: two at once rarely meet, and then the second address is refused.
-        let address = Ipv4Addr::new(NETWORK[0], NETWORK[1], (process % 256) as u8, 1);
+        let third = process.wrapping_add(97 * number) % 256;
+        let address = Ipv4Addr::new(NETWORK[0], NETWORK[1], third as u8, 1);
         // Names of interfaces have at most 15 bytes.
-        let prefix = format!("{PREFIX}{process}");
+        let prefix = format!("{PREFIX}{process}{letter}");
         let bridge = format!("{prefix}br");
+        ip(&["link", "add", &bridge, "type", "bridge"])?;
+        // From here on it is this one's to remove.
         let network = Self { prefix, bridge, address, nodes: BTreeMap::new() };
-        let bridge = &network.bridge;
-        ip(&["link", "add", bridge, "type", "bridge"])?;
-        ip(&["addr", "add", &format!("{address}/24"), "dev", bridge])?;
-        ip(&["link", "set", bridge, "up"])?;
+        ip(&["addr", "add", &format!("{address}/24"), "dev", &network.bridge])?;
+        ip(&["link", "set", &network.bridge, "up"])?;
         Ok(network)
     }
 
@@ -193,7 +201,9 @@ mod tests {
         for (name, expected) in [
             (format!("{dead}br"), true),
             (format!("{dead}n0"), true),
+            (format!("{dead}abr"), true),
             (format!("{own}br"), false),
+            (format!("{own}bn0"), false),
             ("unix0".to_owned(), false),
             ("eth0".to_owned(), false),
         ] {
