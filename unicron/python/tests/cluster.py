@@ -268,6 +268,16 @@ class Cluster:
         assert not any(codes), f"{codes}\n{self.story()}"
         return self.losses()
 
+    def stop(self):
+        """Ends all in the midst of their work. The losses by iteration."""
+        self.regroups = self.replaces = False
+        living = [worker for worker in self.workers.values() if not worker.is_gone]
+        for worker in living:
+            worker.agent.say({"type": "stop", "reason": "enough"})
+        codes = [worker.process.wait(PATIENCE_S) for worker in living]
+        assert not any(codes), f"{codes}\n{self.story()}"
+        return self.losses()
+
     def losses(self):
         """What the file of losses has, by iteration; each must be there once."""
         with open(self.path("losses.csv")) as file:

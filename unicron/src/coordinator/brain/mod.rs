@@ -14,7 +14,7 @@
 //! | what is said where it may not act | [`advice`] |
 //! | what time is spent on | [`accounts`] |
 //! | what people ask | `request` |
-//! | who waits, and who would give way | [`line`] |
+//! | who waits, and who would give way | [`mod@line`] |
 //! | what nodes are told to have | `push` |
 //! | what is stored, and taking over | [`record`] |
 //!
