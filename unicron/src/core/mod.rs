@@ -237,9 +237,10 @@ impl Core {
             let evidence = self.returns[task].evidence();
             return self.stop(now_s, task, format!("no progress between failures: {evidence}"));
         }
+        let may_be_the_nodes = !status.is_software() || self.has_place_without(task, node);
         let level = match severity {
             Severity::Sev3 if returns > 0 => Severity::Sev2,
-            Severity::Sev2 if returns >= self.config.restarts => Severity::Sev1,
+            Severity::Sev2 if returns >= self.config.restarts && may_be_the_nodes => Severity::Sev1,
             severity => severity,
         };
         let id = self.next_incident;
@@ -253,9 +254,11 @@ impl Core {
             Some(incident) if !succeeded => {
                 let next = incident.after_failure(&self.config);
                 if next.level == Severity::Sev1 && incident.status.is_software() {
-                    // If the same comes on another node, before any progress, it is the task's own.
+                    // If the same comes on another node, before any progress, it is the task's own; and if
+                    // there is none to try, a task that waits for one would wait for ever.
+                    let can_move = self.has_place_without(incident.task, incident.node);
                     let returns = &mut self.returns[incident.task];
-                    if !returns.exhaust(incident.status, self.config.returns) {
+                    if !returns.exhaust(incident.status, self.config.returns) || !can_move {
                         let evidence = returns.evidence();
                         let evidence = format!("no restart helps on any node: {evidence}");
                         return self.stop(now_s, incident.task, evidence);
@@ -265,6 +268,15 @@ impl Core {
             }
             _ => Vec::new(),
         }
+    }
+
+    /// Whether a task could run without a node.
+    fn has_place_without(&self, task: usize, node: usize) -> bool {
+        let others = self.healthy.iter().enumerate().filter(|(other, _)| *other != node);
+        let free: usize = others.map(|(_, healthy)| healthy).sum();
+        let task = &self.tasks[task];
+        let unit = task.unit(&self.cluster);
+        task.smallest().is_some_and(|smallest| smallest.next_multiple_of(unit) <= free)
     }
 
     fn ticked(&mut self, now_s: f64) -> Vec<Command> {

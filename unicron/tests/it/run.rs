@@ -60,6 +60,9 @@ fn a_script_that_fails_again_and_again_ends_with_its_code() {
     assert_eq!(code, Some(41), "{stderr}");
     assert_eq!(stdout.lines().count(), 4, "two ranks, twice: {stdout}");
     assert!(stderr.contains("max_restarts is 1"), "{stderr}");
+    let (code, stdout, stderr) = run(&[], "echo again; exit 42");
+    assert_eq!(code, Some(42), "without a bound, until no restart helps: {stderr}");
+    assert!(stdout.lines().count() >= 4 && stderr.contains("no restart helps"), "{stdout}{stderr}");
     let (code, stdout, stderr) = run(&[], "echo once; exit 93");
     assert_eq!(code, Some(93), "{stderr}");
     assert_eq!(stdout.lines().count(), 2, "it asks not to be started again: {stdout}");

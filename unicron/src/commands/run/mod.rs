@@ -45,8 +45,8 @@ pub struct Run {
     /// Processes of a node: a number, gpu, cpu or auto
     #[arg(long, alias = "nproc_per_node", value_name = "N", default_value = "1")]
     nproc_per_node: Processes,
-    /// Failures after which it is started again; planned changes don't count. Without it, the same failure
-    /// four times without progress ends it
+    /// Failures after which it is started again; planned changes don't count. Without it, it ends when no
+    /// restart helps: the same failure again and again without progress
     #[arg(long, alias = "max_restarts", value_name = "N")]
     max_restarts: Option<u64>,
     /// The host:port at which the nodes meet, on one of them

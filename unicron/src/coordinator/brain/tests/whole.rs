@@ -139,6 +139,24 @@ fn running_for_a_while_is_progress_and_failing_too_often_the_end() {
 }
 
 #[test]
+fn a_script_that_fails_on_its_only_node_is_stopped_and_the_node_stays() {
+    let mut world = World::new(&[("a", 2)]);
+    world.submit(&script(2, "last_call_s = 0.0"));
+    world.pass(0.1, &[0]);
+    for _ in 0..8 {
+        world.ready_all(0);
+        world.pass(0.2, &[0]);
+        let Some(&first) = world.workers(0).first() else { break };
+        ended(&mut world, first, 1);
+        world.pass(0.3, &[0]);
+    }
+    let task = &world.brain.tasks()[0];
+    assert_eq!(task.state(), "failed", "{:?}", world.events);
+    assert!(task.reason.contains("exited-abnormally"), "{}", task.reason);
+    assert!(!world.has("node-isolated"));
+}
+
+#[test]
 fn who_has_done_its_part_is_started_again_with_the_others() {
     let mut world = at_work(2, "");
     let before = world.workers(0);
