@@ -154,9 +154,7 @@ async fn running(cluster: &LocalCluster) -> Result<Vec<v1::Task>> {
     loop {
         match cluster.tasks().await {
             Ok(tasks) => {
-                let has_ended =
-                    |task: &v1::Task| matches!(task.state.as_str(), "done" | "failed" | "stopped");
-                return Ok(tasks.into_iter().filter(|task| !has_ended(task)).collect());
+                return Ok(tasks.into_iter().filter(|task| !task.has_ended()).collect());
             }
             Err(error) if Instant::now() > deadline => return Err(error),
             Err(_) => tokio::time::sleep(LET_BE).await,

@@ -1,6 +1,7 @@
 //! Messages and services as they are on the wire, generated from `unicron/proto`.
 
 mod group;
+mod task;
 
 /// The coordinator's service.
 #[allow(missing_docs, clippy::all, clippy::pedantic)]

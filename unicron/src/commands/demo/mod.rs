@@ -2,16 +2,19 @@
 
 mod pytorch;
 mod report;
+mod row;
 
 use super::connection::wait_for;
 use super::notices;
 use crate::local_cluster::fault::Fault;
 use crate::local_cluster::{LocalCluster, Options};
+use crate::proto::v1::Task;
 use anyhow::Context;
 use clap::Args;
 use common::command::{print, print_json};
 use common::progress::{Progress, Unit};
-use report::{Report, Row};
+use report::Report;
+use row::Row;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -73,6 +76,9 @@ const PACE_MS: u64 = 250;
 const NODES: [&str; 4] = ["node-a", "node-b", "node-c", "node-d"];
 const SLOTS: usize = 3;
 
+/// Of the longest name of a fault, and some.
+const LETTERS: usize = 20;
+
 /// Starting everything, or finishing all iterations, on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(180);
 
@@ -108,13 +114,13 @@ impl Demo {
         let iterations = if self.quick { 100 } else { 240 };
         let program = std::env::current_exe()?;
         let without_failures = train_without_failures(&program, folder, iterations)?;
-        let mut cluster = start(program, folder).await?;
+        let mut cluster = start(program, folder, &NODES).await?;
         for task in &TASKS {
             cluster.submit(&task.toml(folder, iterations)).await?;
         }
         bar.message("three tasks begin");
         for task in &TASKS {
-            let is_going = |now: &crate::proto::v1::Task| now.iteration >= 3;
+            let is_going = |now: &Task| now.iteration >= 3;
             cluster.until(task.name, PATIENCE, is_going).await?;
         }
         let mut rows = Vec::new();
@@ -124,17 +130,14 @@ impl Demo {
             let outcome = fault.inject(&mut cluster, task, which).await;
             let row = Row::of(outcome.with_context(|| format!("{name} in {task}"))?);
             // A terminal that is gone ends no demonstration.
-            progress.suspend(|| _ = writeln!(std::io::stderr(), "{}", row.line()));
+            progress.suspend(|| _ = writeln!(std::io::stderr(), "{}", row.line(LETTERS)));
             rows.push(row);
             bar.advance(1);
         }
         bar.message("the tasks finish");
         let mut tasks = Vec::new();
         for task in &TASKS {
-            let has_ended = |now: &crate::proto::v1::Task| {
-                matches!(now.state.as_str(), "done" | "failed" | "stopped")
-            };
-            tasks.push(cluster.until(task.name, PATIENCE, has_ended).await?);
+            tasks.push(cluster.until(task.name, PATIENCE, Task::has_ended).await?);
         }
         bar.advance(1);
         cluster.end().await;
@@ -201,7 +204,8 @@ fn trigger(folder: &Path, task: &str) -> PathBuf {
     folder.join(format!("throw-{task}"))
 }
 
-async fn start(program: PathBuf, folder: &Path) -> anyhow::Result<LocalCluster> {
+/// A coordinator, and agents of these nodes.
+async fn start(program: PathBuf, folder: &Path, nodes: &[&str]) -> anyhow::Result<LocalCluster> {
     let options = Options {
         program,
         folder: folder.to_owned(),
@@ -211,10 +215,10 @@ async fn start(program: PathBuf, folder: &Path) -> anyhow::Result<LocalCluster> 
         has_networks: false,
     };
     let mut cluster = LocalCluster::start(options).await?;
-    for node in NODES {
+    for node in nodes {
         cluster.add_agent(node, SLOTS).await?;
     }
-    cluster.until_ready(NODES.len(), PATIENCE).await?;
+    cluster.until_ready(nodes.len(), PATIENCE).await?;
     Ok(cluster)
 }
 

@@ -1,13 +1,9 @@
 //! What the demonstration shows.
 
-use crate::local_cluster::fault::Outcome;
+use super::row::{self, Row};
 use crate::proto::v1::Task;
-use common::report::{Align, Table};
 use serde_json::{Value, json};
 use std::fmt::Write;
-
-/// A fault and what came of it.
-pub struct Row(Outcome);
 
 /// Everything.
 pub struct Report {
@@ -21,44 +17,9 @@ pub struct Report {
     pub seconds: f64,
 }
 
-impl Row {
-    /// Of an outcome.
-    pub fn of(outcome: Outcome) -> Self {
-        Self(outcome)
-    }
-
-    /// While it happens.
-    pub fn line(&self) -> String {
-        let Outcome { fault, task, detected_after_ms, recovered_after_ms, handled_by, .. } =
-            &self.0;
-        format!(
-            "{:<20} {task:<14} detected after {detected_after_ms:>5.0} ms, next iteration after \
-             {recovered_after_ms:>5.0} ms: {handled_by}",
-            fault.name()
-        )
-    }
-
-    fn json(&self) -> Value {
-        let outcome = &self.0;
-        json!({
-            "kind": outcome.fault.name(),
-            "task": outcome.task,
-            "detected_after_ms": outcome.detected_after_ms,
-            "recovered_after_ms": outcome.recovered_after_ms,
-            "handled_by": outcome.handled_by,
-            "recomputed_micro_batches": outcome.recomputed_micro_batches,
-            "iterations_back": outcome.iterations_back,
-        })
-    }
-}
-
 impl Report {
     fn are_equal(&self) -> bool {
         self.tasks.iter().all(|task| task.weights_sha256 == self.expected)
-    }
-
-    fn recovered(&self) -> usize {
-        self.rows.iter().filter(|row| row.0.recovered_after_ms.is_finite()).count()
     }
 
     /// For scripts.
@@ -66,7 +27,7 @@ impl Report {
         json!({
             "weights_equal": self.are_equal(),
             "faults_injected": self.rows.len(),
-            "recovered": self.recovered(),
+            "recovered": row::recovered(&self.rows),
             "faults": self.rows.iter().map(Row::json).collect::<Vec<_>>(),
             "weights_sha256": self.expected,
             "seconds": self.seconds,
@@ -76,35 +37,12 @@ impl Report {
 
     /// For people.
     pub fn text(&self) -> String {
-        let (left, right) = (|name| (name, Align::Left), |name| (name, Align::Right));
-        let mut table = Table::new(&[
-            left("fault"),
-            left("task"),
-            right("detected after"),
-            right("next iteration after"),
-            right("done again"),
-            left("handled by"),
-        ]);
-        for Row(outcome) in &self.rows {
-            let again = match outcome.iterations_back {
-                0 => format!("{} micro-batches", outcome.recomputed_micro_batches),
-                back => format!("{back} iterations"),
-            };
-            table.row([
-                outcome.fault.name().to_owned(),
-                outcome.task.clone(),
-                format!("{:.0} ms", outcome.detected_after_ms),
-                format!("{:.0} ms", outcome.recovered_after_ms),
-                again,
-                outcome.handled_by.clone(),
-            ]);
-        }
-        let mut text = table.to_text();
+        let mut text = row::table(&self.rows).to_text();
         // Writing into a string doesn't fail.
         let _ = writeln!(
             text,
             "\n{} of {} faults recovered in {:.0} s",
-            self.recovered(),
+            row::recovered(&self.rows),
             self.rows.len(),
             self.seconds
         );

@@ -34,9 +34,8 @@ pub async fn until_end(endpoints: &Endpoints, name: &str, patience: Duration) ->
         match asked {
             Ok(Ok(reply)) => {
                 let task = reply.tasks.into_iter().rev().find(|task| task.name == name);
-                let has_ended = |task: &Task| matches!(&*task.state, "done" | "failed" | "stopped");
                 match task {
-                    Some(task) if has_ended(&task) => return Ok(task),
+                    Some(task) if task.has_ended() => return Ok(task),
                     Some(_) => heard = Instant::now(),
                     None => {}
                 }

@@ -3,14 +3,15 @@
 mod package;
 mod report;
 
-use super::PATIENCE;
+use super::row::Row;
+use super::{PATIENCE, start};
+use crate::local_cluster::LocalCluster;
 use crate::local_cluster::fault::Fault;
-use crate::local_cluster::{LocalCluster, Options};
-use crate::proto::v1;
+use crate::proto::v1::Task;
 use anyhow::Context;
 use common::progress::{Progress, Unit};
 pub use report::Report;
-use report::{Row, losses};
+use report::losses;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -22,7 +23,9 @@ const KEEPS: &str = "gpt";
 const RESTARTS: &str = "gpt-restarted";
 
 const NODES: [&str; 2] = ["node-a", "node-b"];
-const SLOTS: usize = 3;
+
+/// Of the longest kind of strike, and some.
+const LETTERS: usize = 31;
 
 /// A model that two cores compute for six workers at once.
 const MODEL: [&str; 14] = [
@@ -87,14 +90,14 @@ impl Scene<'_> {
             let outcome = fault.inject(&mut cluster, task, which).await;
             let row = Row { kind, outcome: outcome.with_context(|| format!("{kind} in {task}"))? };
             // A terminal that is gone ends no demonstration.
-            progress.suspend(|| _ = writeln!(std::io::stderr(), "{}", row.line()));
+            progress.suspend(|| _ = writeln!(std::io::stderr(), "{}", row.line(LETTERS)));
             rows.push(row);
             bar.advance(1);
         }
         bar.message("the tasks finish");
         let mut tasks = Vec::new();
         for task in [KEEPS, RESTARTS] {
-            tasks.push(cluster.until(task, PATIENCE, has_ended).await?);
+            tasks.push(cluster.until(task, PATIENCE, Task::has_ended).await?);
         }
         cluster.end().await;
         let output = alone.wait_with_output().await?;
@@ -178,20 +181,7 @@ impl Scene<'_> {
         for task in [KEEPS, RESTARTS] {
             std::fs::create_dir_all(self.faults(task))?;
         }
-        let options = Options {
-            program: std::env::current_exe()?,
-            folder: self.folder.to_owned(),
-            lease_s: 4.0,
-            run_id: format!("demo-{}", std::process::id()),
-            etcd: None,
-            has_networks: false,
-        };
-        let mut cluster = LocalCluster::start(options).await?;
-        for node in NODES {
-            cluster.add_agent(node, SLOTS).await?;
-        }
-        cluster.until_ready(NODES.len(), PATIENCE).await?;
-        Ok(cluster)
+        start(std::env::current_exe()?, self.folder, &NODES).await
     }
 
     fn losses(&self, task: &str) -> PathBuf {
@@ -239,8 +229,4 @@ impl Scene<'_> {
         ];
         quick.into_iter().chain(more).collect()
     }
-}
-
-fn has_ended(task: &v1::Task) -> bool {
-    matches!(task.state.as_str(), "done" | "failed" | "stopped")
 }

@@ -1,19 +1,12 @@
 //! What the demonstration with PyTorch shows.
 
 use super::{KEEPS, RESTARTS};
-use crate::local_cluster::fault::Outcome;
+use crate::commands::demo::row::{self, Row};
 use crate::proto::v1::Task;
 use anyhow::Context;
-use common::report::{Align, Table};
 use serde_json::{Value, json};
 use std::fmt::Write;
 use std::path::Path;
-
-/// A fault and what came of it.
-pub struct Row {
-    pub kind: &'static str,
-    pub outcome: Outcome,
-}
 
 /// Everything.
 pub struct Report {
@@ -42,35 +35,6 @@ pub fn losses(path: &Path) -> anyhow::Result<Vec<f64>> {
     rows.collect()
 }
 
-impl Row {
-    /// While it happens.
-    pub fn line(&self) -> String {
-        let Outcome { task, detected_after_ms, recovered_after_ms, handled_by, .. } = &self.outcome;
-        format!(
-            "{:<31} {task:<14} detected after {detected_after_ms:>5.0} ms, next iteration after \
-             {recovered_after_ms:>5.0} ms: {handled_by}",
-            self.kind
-        )
-    }
-
-    fn json(&self) -> Value {
-        let outcome = &self.outcome;
-        json!({
-            "kind": self.kind,
-            "task": outcome.task,
-            "detected_after_ms": outcome.detected_after_ms,
-            "recovered_after_ms": outcome.recovered_after_ms,
-            "handled_by": outcome.handled_by,
-            "recomputed_micro_batches": outcome.recomputed_micro_batches,
-            "iterations_back": outcome.iterations_back,
-        })
-    }
-
-    fn is_kill(&self) -> bool {
-        self.kind.contains("worker killed")
-    }
-}
-
 impl Report {
     /// The greatest difference of a loss from that of a run without failures; infinite if some are missing.
     fn difference(&self) -> f64 {
@@ -79,10 +43,6 @@ impl Report {
         }
         let pairs = self.expected.iter().zip(&self.found);
         pairs.map(|(one, other)| ((one - other) / one).abs()).fold(0.0, f64::max)
-    }
-
-    fn recovered(&self) -> usize {
-        self.rows.iter().filter(|row| row.outcome.recovered_after_ms.is_finite()).count()
     }
 
     fn of<'a>(&'a self, task: &'a str) -> impl Iterator<Item = &'a Row> {
@@ -97,7 +57,7 @@ impl Report {
     fn lost_ms(&self, task: &str) -> f64 {
         let kills: Vec<f64> = self
             .of(task)
-            .filter(|row| row.is_kill())
+            .filter(|row| row.kind.contains("worker killed"))
             .map(|row| row.outcome.recovered_after_ms)
             .collect();
         kills.iter().sum::<f64>() / kills.len() as f64
@@ -112,7 +72,7 @@ impl Report {
         json!({
             "loss_max_relative_difference": self.difference(),
             "faults_injected": self.rows.len(),
-            "recovered": self.recovered(),
+            "recovered": row::recovered(&self.rows),
             "iterations_lost": self.iterations_lost(KEEPS),
             "iterations_committed_twice": self.committed_twice(),
             "faults": self.rows.iter().map(Row::json).collect::<Vec<_>>(),
@@ -128,30 +88,7 @@ impl Report {
 
     /// For people.
     pub fn text(&self) -> String {
-        let (left, right) = (|name| (name, Align::Left), |name| (name, Align::Right));
-        let mut table = Table::new(&[
-            left("fault"),
-            left("task"),
-            right("detected after"),
-            right("next iteration after"),
-            right("done again"),
-            left("handled by"),
-        ]);
-        for Row { kind, outcome } in &self.rows {
-            let again = match outcome.iterations_back {
-                0 => format!("{} micro-batches", outcome.recomputed_micro_batches),
-                back => format!("{back} iterations"),
-            };
-            table.row([
-                (*kind).to_owned(),
-                outcome.task.clone(),
-                format!("{:.0} ms", outcome.detected_after_ms),
-                format!("{:.0} ms", outcome.recovered_after_ms),
-                again,
-                outcome.handled_by.clone(),
-            ]);
-        }
-        let mut text = table.to_text();
+        let mut text = row::table(&self.rows).to_text();
         // Writing into a string doesn't fail.
         let _ = writeln!(
             text,
@@ -160,7 +97,7 @@ impl Report {
              {} iterations in all\n\
              losses differ from those without failures by {:.1e} at most, relatively; {} iterations were \
              committed twice",
-            self.recovered(),
+            row::recovered(&self.rows),
             self.rows.len(),
             self.seconds,
             self.lost_ms(KEEPS),
