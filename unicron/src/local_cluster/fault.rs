@@ -99,12 +99,7 @@ impl Fault {
         if let Self::ExceptionThrown(file) | Self::WorkerHung(file) = &self {
             (clock, at_ms) = until_found(file).await?;
         }
-        let recovered = cluster
-            .until(task, PATIENCE, |now| {
-                let is_another = now.epoch != before.epoch || self == Self::CoordinatorKilled;
-                now.state == "done" || (is_another && now.iteration > before.iteration)
-            })
-            .await?;
+        let recovered = self.recovered(cluster, task, &before, last_event).await?;
         let recovered_after_ms = clock.elapsed().as_secs_f64() * 1e3;
         if self.loses_the_node() {
             until_lost(cluster, &victim.node, last_event).await?;
@@ -125,6 +120,26 @@ impl Fault {
                 .saturating_sub(before.recomputed_micro_batches),
             fault: self,
         })
+    }
+
+    /// Waits for the first new iteration of another group. A worker's last word of the old one may come after
+    /// its end, before anybody has gone back to a checkpoint: it is none.
+    async fn recovered(
+        &self,
+        cluster: &LocalCluster,
+        task: &str,
+        before: &v1::Task,
+        last_event: u64,
+    ) -> Result<v1::Task> {
+        poll(POLL, format!("task {task}"), "it doesn't recover", async || {
+            let is_new = |now: &v1::Task| now.state == "done" || now.iteration > before.iteration;
+            let now = cluster.until(task, PATIENCE, is_new).await?;
+            let works = now.state == "done"
+                || *self == Self::CoordinatorKilled
+                || works_again(&cluster.events(last_event).await?, task, before.epoch);
+            Ok(works.then_some(now))
+        })
+        .await
     }
 
     /// Whether the coordinator gives the node up. Peers may notice before it does, as their steps hang.
@@ -205,39 +220,66 @@ impl Fault {
             return Ok(());
         }
         self.lift(cluster, node)?;
-        let deadline = Instant::now() + PATIENCE;
-        loop {
+        poll(LOOK, format!("node {node}"), "its agent is back, but it isn't ready", async || {
             let nodes = cluster.nodes().await?;
-            let is_back = |known: &&v1::Node| known.name == node && known.state == "ready";
-            if nodes.iter().any(|known| is_back(&known)) {
-                return Ok(());
-            }
-            if Instant::now() > deadline {
-                let problem = "its agent is back, but it isn't ready".to_owned();
-                return Err(Error::Unreachable { what: format!("node {node}"), problem });
-            }
-            tokio::time::sleep(Duration::from_millis(50)).await;
+            let is_back = |known: &v1::Node| known.name == node && known.state == "ready";
+            Ok(nodes.iter().any(is_back).then_some(()))
+        })
+        .await
+    }
+}
+
+/// How often something is looked at that takes its time, and something whose time is measured.
+const LOOK: Duration = Duration::from_millis(50);
+const POLL: Duration = Duration::from_millis(5);
+
+/// Looks again and again until there is something.
+async fn poll<T>(
+    pause: Duration,
+    what: String,
+    problem: &str,
+    mut look: impl AsyncFnMut() -> Result<Option<T>>,
+) -> Result<T> {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        if let Some(found) = look().await? {
+            return Ok(found);
         }
+        if Instant::now() > deadline {
+            return Err(Error::Unreachable { what, problem: problem.to_owned() });
+        }
+        tokio::time::sleep(pause).await;
     }
 }
 
 /// Waits until a worker has found and removed the file that makes it fail, which is when it does: the last
 /// time at which the file was still there.
 async fn until_found(file: &Path) -> Result<(Instant, i64)> {
-    let deadline = Instant::now() + PATIENCE;
     let mut still_there = (Instant::now(), wall_ms());
-    loop {
-        let now = (Instant::now(), wall_ms());
-        match file.exists() {
-            false => return Ok(still_there),
-            true => still_there = now,
-        }
-        if now.0 > deadline {
-            let problem = "no worker has found it".to_owned();
-            return Err(Error::Unreachable { what: file.display().to_string(), problem });
-        }
-        tokio::time::sleep(Duration::from_millis(1)).await;
-    }
+    poll(
+        Duration::from_millis(1),
+        file.display().to_string(),
+        "no worker has found it",
+        async || {
+            let now = (Instant::now(), wall_ms());
+            Ok(match file.exists() {
+                false => Some(still_there),
+                true => {
+                    still_there = now;
+                    None
+                }
+            })
+        },
+    )
+    .await
+}
+
+/// Whether another group than this has committed an iteration.
+fn works_again(events: &[v1::Event], task: &str, epoch: u64) -> bool {
+    events.iter().filter(|event| event.kind == "progress" && event.task == task).any(|event| {
+        let details: Option<serde_json::Value> = serde_json::from_str(&event.details).ok();
+        details.is_some_and(|details| details["epoch"] != epoch)
+    })
 }
 
 fn of_kind<'e>(events: &'e [v1::Event], kind: &str) -> Option<&'e v1::Event> {
@@ -246,15 +288,10 @@ fn of_kind<'e>(events: &'e [v1::Event], kind: &str) -> Option<&'e v1::Event> {
 
 /// Waits until a node has been given up.
 async fn until_lost(cluster: &LocalCluster, node: &str, after: u64) -> Result<()> {
-    let deadline = Instant::now() + PATIENCE;
-    while of_kind(&cluster.events(after).await?, "node-lost").is_none() {
-        if Instant::now() > deadline {
-            let problem = "it is silent, but not given up".to_owned();
-            return Err(Error::Unreachable { what: format!("node {node}"), problem });
-        }
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
-    Ok(())
+    poll(LOOK, format!("node {node}"), "it is silent, but not given up", async || {
+        Ok(of_kind(&cluster.events(after).await?, "node-lost").map(drop))
+    })
+    .await
 }
 
 fn network_of(cluster: &LocalCluster) -> Result<&Network> {
