@@ -4,25 +4,21 @@ use super::cluster::{PATIENCE, Training, greatest_difference, losses, train_alon
 use super::kills::BOUND;
 use common::testing::python_with_torch;
 use std::path::Path;
-use std::time::{Duration, Instant};
 use unicron::local_cluster::fault::{Fault, Outcome};
 use unicron::proto::v1;
-
-const ITERATIONS: u64 = 150;
 
 /// Runs the example; its losses are those of a run without failures.
 fn survive<T>(has_networks: bool, scene: impl AsyncFnOnce(&mut Training) -> T) -> Option<T> {
     let python = python_with_torch()?;
     let folder = tempfile::tempdir().unwrap();
     let expected = folder.path().join("expected.csv");
-    let mut alone = train_alone(&python, &expected, ITERATIONS);
+    let mut alone = train_alone(&python, &expected);
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
     let result = runtime.block_on(async {
         let mut training = start(&python, folder.path(), has_networks).await;
         let result = scene(&mut training).await;
-        let ends = |task: &v1::Task| matches!(task.state.as_str(), "done" | "failed" | "stopped");
-        let task = training.cluster.until("gpt", PATIENCE, ends).await.unwrap();
-        assert_eq!((task.state.as_str(), task.committed_twice), ("done", 0), "{task:?}");
+        let task = training.stop().await.unwrap();
+        assert_eq!(task.committed_twice, 0, "{task:?}");
         assert!(alone.wait().unwrap().success());
         let found = losses(&training.losses_file());
         let difference = greatest_difference(&losses(&expected), &found);
@@ -34,9 +30,7 @@ fn survive<T>(has_networks: bool, scene: impl AsyncFnOnce(&mut Training) -> T) -
 }
 
 async fn start(python: &Path, folder: &Path, has_networks: bool) -> Training {
-    let iterations = ITERATIONS.to_string();
-    let arguments = ["--iterations", &iterations, "--pace-ms", "200", "--checkpoint-every", "0"];
-    let training = Training::start(python, folder, has_networks, &arguments).await.unwrap();
+    let training = Training::start(python, folder, has_networks).await.unwrap();
     training.until_all_work().await.unwrap();
     training
 }
@@ -59,13 +53,11 @@ fn a_worker_that_stands_still_is_replaced_wherever_it_stands() {
             let task = training.until_all_work().await.unwrap();
             let victim = &task.workers[1];
             training.fail(&format!("{moment}:{}:{}", task.iteration + 2, victim.worker));
-            let clock = Instant::now();
             let is_replaced = |now: &v1::Task| {
                 now.iteration > task.iteration + 2
                     && now.workers.iter().all(|worker| worker.pid != victim.pid)
             };
             training.cluster.until("gpt", PATIENCE, is_replaced).await.unwrap();
-            assert!(clock.elapsed() < Duration::from_secs(30), "{moment}");
         }
     });
 }
