@@ -116,6 +116,7 @@ impl System {
                 Box::new(unicron::PyTorchOverhead),
                 Box::new(unicron::Reduction),
                 Box::new(unicron::Scale),
+                Box::new(unicron::Dashboard),
             ],
         }
     }

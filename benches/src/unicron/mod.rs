@@ -3,6 +3,7 @@
 //! | file | what |
 //! |---|---|
 //! | [`calibration`] | the throughput model against published runs |
+//! | [`dashboard`] | whether the page of a large cluster stutters |
 //! | [`detection`] | how soon a live cluster notices failures, and survives them |
 //! | [`efficiency`] | accumulated WAF against other policies, allocations, ablations, sensitivities |
 //! | [`hangs`] | false alarms against misses of the monitor of iteration times |
@@ -18,6 +19,7 @@
 
 mod calibration;
 mod certificates;
+mod dashboard;
 mod detection;
 mod efficiency;
 mod hangs;
@@ -31,6 +33,7 @@ mod scale;
 mod unwatched;
 
 pub use calibration::{Calibration, CalibrationMetrics, RunError};
+pub use dashboard::{Dashboard, DashboardMetrics};
 pub use detection::{Detection, DetectionMetrics};
 pub use efficiency::Efficiency;
 pub use efficiency::metrics::{AllocationRow, EfficiencyMetrics, PolicyRow};

@@ -2,9 +2,9 @@
 
 use crate::docs::{Generated, part, with_source};
 use crate::unicron::{
-    Detection, DetectionMetrics, Hangs, HangsMetrics, Overhead, OverheadMetrics, PyTorchOverhead,
-    PyTorchOverheadMetrics, PyTorchRecovery, PyTorchRecoveryMetrics, Reduction, ReductionMetrics,
-    Scale, ScaleMetrics,
+    Dashboard, DashboardMetrics, Detection, DetectionMetrics, Hangs, HangsMetrics, Overhead,
+    OverheadMetrics, PyTorchOverhead, PyTorchOverheadMetrics, PyTorchRecovery,
+    PyTorchRecoveryMetrics, Reduction, ReductionMetrics, Scale, ScaleMetrics,
 };
 use common::report::{Align, Claim, Table};
 use common::statistics::{median, quantile};
@@ -33,6 +33,9 @@ pub fn generate(runs: &Path, generated: &mut Generated) -> anyhow::Result<Vec<Cl
         })?,
         part(&Scale, "unicron-scale", runs, generated, |record, metrics| {
             format!("{}\n{}", scale_text(metrics), with_source(&scale_table(metrics), record))
+        })?,
+        part(&Dashboard, "unicron-dashboard", runs, generated, |record, metrics| {
+            with_source(&dashboard_table(metrics), record)
         })?,
     ];
     Ok(claims.concat())
@@ -213,6 +216,38 @@ fn reduction_table(metrics: &ReductionMetrics) -> Table {
             is_so(row.tree_equals_one),
             is_so(row.ring_equals_one),
         ]);
+    }
+    table
+}
+
+fn dashboard_table(metrics: &DashboardMetrics) -> Table {
+    let mut table = Table::new(&[("what", Align::Left), ("", Align::Right)]);
+    let ms = |value: f64| format!("{value:.0} ms");
+    let percent = |value: f64| format!("{value:.1} % of a core");
+    let DashboardMetrics { nodes, tasks, failures, seconds_watched, .. } = metrics;
+    for (what, value) in [
+        (
+            "shown".to_owned(),
+            format!(
+                "{nodes} nodes, {tasks} tasks; {failures} workers die within {seconds_watched:.0} s"
+            ),
+        ),
+        (
+            "until all is drawn, the browser's start included".to_owned(),
+            format!("{:.1} s", metrics.filled_s),
+        ),
+        (
+            "busy without a break while filled, longest".to_owned(),
+            ms(metrics.longest_task_at_first_ms),
+        ),
+        ("tasks of 50 ms and more while updated".to_owned(), metrics.long_tasks.to_string()),
+        ("between two frames, median".to_owned(), ms(metrics.frame_p50_ms)),
+        ("99 % within".to_owned(), ms(metrics.frame_p99_ms)),
+        ("longest".to_owned(), ms(metrics.frame_max_ms)),
+        ("the coordinator, nobody looks".to_owned(), percent(metrics.cpu_unwatched_percent)),
+        ("the coordinator, somebody looks".to_owned(), percent(metrics.cpu_watched_percent)),
+    ] {
+        table.row([what, value]);
     }
     table
 }
