@@ -171,15 +171,8 @@ impl Setting {
     ) -> anyhow::Result<DashboardMetrics> {
         let bar = progress.bar("dashboard", Some(4), Unit::Items("steps"));
         let folder = tempfile::tempdir()?;
-        let options = Options {
-            program: program::copied_into(folder.path())?,
-            folder: folder.path().to_owned(),
-            lease_s: 4.0,
-            run_id: format!("dashboard-{}", std::process::id()),
-            etcd: None,
-            has_networks: false,
-        };
-        let cluster = LocalCluster::start(options).await?;
+        let unicron = program::copied_into(folder.path())?;
+        let cluster = LocalCluster::start(Options::new(unicron, folder.path(), 4.0)).await?;
         let swarm = self.at_work(&cluster).await?;
         bar.advance(1);
         let cpu_unwatched_percent = cpu_percent(&cluster, self.watch).await?;

@@ -204,19 +204,9 @@ fn trigger(folder: &Path, what: &str) -> PathBuf {
 
 /// A coordinator, three agents, and a task that trains on all of them.
 async fn cluster(folder: &Path, has_networks: bool) -> anyhow::Result<LocalCluster> {
-    let options = Options {
-        program: program::copied_into(folder)?,
-        folder: folder.to_owned(),
-        lease_s: LEASE_S,
-        run_id: format!("detection-{}", std::process::id()),
-        etcd: None,
-        has_networks,
-    };
-    let mut cluster = LocalCluster::start(options).await?;
-    for node in NODES {
-        cluster.add_agent(node, SLOTS).await?;
-    }
-    cluster.until_ready(NODES.len(), PATIENCE).await?;
+    let options = Options::new(program::copied_into(folder)?, folder, LEASE_S);
+    let options = Options { has_networks, ..options };
+    let cluster = LocalCluster::start_with_agents(options, &NODES, SLOTS, PATIENCE).await?;
     let [throw, hang] = ["throw", "hang"].map(|what| trigger(folder, what).display().to_string());
     let task = format!(
         "name = \"gpt\"\nworkers = {WORKERS}\n[train]\npreset = \"nano\"\niterations = 1000000\n\

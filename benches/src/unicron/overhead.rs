@@ -116,17 +116,8 @@ async fn measure(
     progress: &Progress,
 ) -> anyhow::Result<OverheadMetrics> {
     let bar = progress.bar("overhead", Some(pairs as u64), Unit::Items("pairs"));
-    let options = Options {
-        program: program.to_owned(),
-        folder: folder.to_owned(),
-        lease_s: 4.0,
-        run_id: format!("overhead-{}", std::process::id()),
-        etcd: None,
-        has_networks: false,
-    };
-    let mut cluster = LocalCluster::start(options).await?;
-    cluster.add_agent(NODE, 1).await?;
-    cluster.until_ready(1, PATIENCE).await?;
+    let options = Options::new(program.to_owned(), folder, 4.0);
+    let cluster = LocalCluster::start_with_agents(options, &[NODE], 1, PATIENCE).await?;
     let before = agent_us(&cluster)?;
     tokio::time::sleep(IDLE).await;
     let agent_us_per_idle_s = (agent_us(&cluster)? - before) / IDLE.as_secs_f64();

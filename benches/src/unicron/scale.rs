@@ -183,14 +183,8 @@ impl Setting {
     async fn measure(self, progress: &Progress) -> anyhow::Result<ScaleMetrics> {
         let bar = progress.bar("scale", Some(3 + self.bursts as u64), Unit::Items("steps"));
         let folder = tempfile::tempdir()?;
-        let options = Options {
-            program: program::copied_into(folder.path())?,
-            folder: folder.path().to_owned(),
-            lease_s: LEASE_S,
-            run_id: format!("scale-{}", std::process::id()),
-            etcd: None,
-            has_networks: false,
-        };
+        let program = program::copied_into(folder.path())?;
+        let options = Options::new(program, folder.path(), LEASE_S);
         let encryption = certificates::written_into(folder.path())?;
         let cluster = LocalCluster::start_encrypted(options, encryption).await?;
         let clock = Instant::now();

@@ -274,9 +274,7 @@ impl Core {
     fn has_place_without(&self, task: usize, node: usize) -> bool {
         let others = self.healthy.iter().enumerate().filter(|(other, _)| *other != node);
         let free: usize = others.map(|(_, healthy)| healthy).sum();
-        let task = &self.tasks[task];
-        let unit = task.unit(&self.cluster);
-        task.smallest().is_some_and(|smallest| smallest.next_multiple_of(unit) <= free)
+        self.tasks[task].fewest(&self.cluster, 0).is_some_and(|fewest| fewest <= free)
     }
 
     fn ticked(&mut self, now_s: f64) -> Vec<Command> {

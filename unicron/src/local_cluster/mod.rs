@@ -47,6 +47,17 @@ pub struct Options {
     pub has_networks: bool,
 }
 
+impl Options {
+    /// Of one coordinator that keeps its state in its folder, which is no other cluster's.
+    #[must_use]
+    pub fn new(program: PathBuf, folder: &Path, lease_s: f64) -> Self {
+        let run_id =
+            folder.file_name().unwrap_or(folder.as_os_str()).to_string_lossy().into_owned();
+        let folder = folder.to_owned();
+        Self { program, folder, lease_s, run_id, etcd: None, has_networks: false }
+    }
+}
+
 /// Certificates of both sides, where a cluster's connections are encrypted.
 #[derive(Debug, Clone)]
 pub struct Encryption {
@@ -90,7 +101,25 @@ impl LocalCluster {
         Self::start_with(options, None, false).await
     }
 
-    /// The same, with certificates on both sides of every connection.
+    /// Starts a coordinator and agents of so many slots, and waits until all are there.
+    ///
+    /// # Errors
+    /// If one doesn't come up in time.
+    pub async fn start_with_agents(
+        options: Options,
+        nodes: &[&str],
+        slots: usize,
+        patience: Duration,
+    ) -> Result<Self> {
+        let mut cluster = Self::start(options).await?;
+        for node in nodes {
+            cluster.add_agent(node, slots).await?;
+        }
+        cluster.until_ready(nodes.len(), patience).await?;
+        Ok(cluster)
+    }
+
+    /// Starts a coordinator, with certificates on both sides of every connection.
     ///
     /// # Errors
     /// If it doesn't come up, or a certificate can't be read.
@@ -98,7 +127,7 @@ impl LocalCluster {
         Self::start_with(options, Some(encryption), false).await
     }
 
-    /// The same, with a coordinator that says what it would do.
+    /// Starts a coordinator that says what it would do.
     ///
     /// # Errors
     /// If it doesn't come up.

@@ -157,11 +157,11 @@ impl Fleet {
         for task in &self.tasks {
             let infeasible =
                 |problem: String| Err(Error::Infeasible { task: task.name.clone(), problem });
-            let Some(smallest) = task.smallest().filter(|&smallest| smallest <= gpus) else {
+            if task.smallest().is_none_or(|smallest| smallest > gpus) {
                 return infeasible(self.cure(task));
-            };
+            }
             let Some(floor) = task.guaranteed_workers.filter(|&floor| floor > 0) else { continue };
-            guaranteed += floor.max(smallest).next_multiple_of(task.unit(&self.cluster));
+            guaranteed += task.fewest(&self.cluster, floor).unwrap_or(floor);
             if guaranteed > gpus {
                 return infeasible(format!(
                     "guarantees up to this task need {guaranteed} GPUs, and the cluster has {gpus}: \

@@ -167,9 +167,10 @@ impl Situation<'_> {
     /// The floor that a task wants, if any.
     pub(super) fn floor(&self, task: usize) -> Option<usize> {
         let task = &self.tasks[task];
-        let smallest = task.smallest()?;
-        let floor = task.guaranteed_workers.unwrap_or(smallest);
-        (floor > 0).then(|| floor.max(smallest).next_multiple_of(task.unit(self.cluster)))
+        if task.guaranteed_workers == Some(0) {
+            return None;
+        }
+        task.fewest(self.cluster, task.guaranteed_workers.unwrap_or(0)).filter(|&floor| floor > 0)
     }
 
     /// All tasks, those whose floors are kept first coming first.

@@ -202,6 +202,12 @@ impl Task {
         let idle = self.throughput.step_at(self.min_workers).map(|_| self.min_workers);
         [idle, step.map(|step| step.workers)].into_iter().flatten().min()
     }
+
+    /// The fewest workers on a cluster that are worth anything and no fewer than a floor, in whole units.
+    #[must_use]
+    pub fn fewest(&self, cluster: &Cluster, floor: usize) -> Option<usize> {
+        Some(self.smallest()?.max(floor).next_multiple_of(self.unit(cluster)))
+    }
 }
 
 /// Whether two shapes differ in replicas alone.

@@ -48,20 +48,8 @@ impl Scripts {
 
 /// A coordinator and agents of these nodes.
 async fn cluster(folder: &Path, nodes: &[&str], slots: usize) -> anyhow::Result<LocalCluster> {
-    let options = Options {
-        program: program::copied_into(folder)?,
-        folder: folder.to_owned(),
-        lease_s: 4.0,
-        run_id: format!("pytorch-{}", std::process::id()),
-        etcd: None,
-        has_networks: false,
-    };
-    let mut cluster = LocalCluster::start(options).await?;
-    for node in nodes {
-        cluster.add_agent(node, slots).await?;
-    }
-    cluster.until_ready(nodes.len(), PATIENCE).await?;
-    Ok(cluster)
+    let options = Options::new(program::copied_into(folder)?, folder, 4.0);
+    Ok(LocalCluster::start_with_agents(options, nodes, slots, PATIENCE).await?)
 }
 
 /// A path in a task's file.

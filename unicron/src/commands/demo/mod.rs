@@ -206,20 +206,8 @@ fn trigger(folder: &Path, task: &str) -> PathBuf {
 
 /// A coordinator, and agents of these nodes.
 async fn start(program: PathBuf, folder: &Path, nodes: &[&str]) -> anyhow::Result<LocalCluster> {
-    let options = Options {
-        program,
-        folder: folder.to_owned(),
-        lease_s: 4.0,
-        run_id: format!("demo-{}", std::process::id()),
-        etcd: None,
-        has_networks: false,
-    };
-    let mut cluster = LocalCluster::start(options).await?;
-    for node in nodes {
-        cluster.add_agent(node, SLOTS).await?;
-    }
-    cluster.until_ready(nodes.len(), PATIENCE).await?;
-    Ok(cluster)
+    let options = Options::new(program, folder, 4.0);
+    Ok(LocalCluster::start_with_agents(options, nodes, SLOTS, PATIENCE).await?)
 }
 
 /// One process that never fails, beside the cluster. All tasks train the same model on the same samples, so

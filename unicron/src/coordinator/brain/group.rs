@@ -98,13 +98,15 @@ impl Brain {
             })
             .collect();
         let has = |stage| members.iter().any(|member| member.stage == stage);
-        let is_whole = (0..task_.file.stages() as u32).all(has);
+        let stages = task_.file.stages() as u32;
+        let is_whole = (0..stages).all(has);
         self.outbox.tasks.insert(task);
         let involved = task_.workers.values().map(|worker| worker.node);
         self.outbox.pushes.extend(involved);
         if !is_whole {
             task_.group = None;
-            let text = format!("{why}; waits until every stage has a worker");
+            let missing = if stages == 1 { "a worker" } else { "a worker of every stage" };
+            let text = format!("{why}; waits for {missing}");
             self.record(now, "group", Some(task), None, 0, text);
             return;
         }

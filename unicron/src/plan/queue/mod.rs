@@ -110,9 +110,7 @@ impl Situation<'_> {
     /// The fewest workers that a task could start on; 0 if it can't.
     fn needs(&self, task: usize, rule: &Rule) -> usize {
         let floor = self.floor(task).filter(|_| rule.has_floors);
-        let smallest = self.tasks[task].smallest();
-        let smallest = smallest.map(|n| n.next_multiple_of(self.tasks[task].unit(self.cluster)));
-        floor.or(smallest).unwrap_or(0)
+        floor.or_else(|| self.tasks[task].fewest(self.cluster, 0)).unwrap_or(0)
     }
 
     /// Floors that are kept because they come before a task's.

@@ -4,8 +4,8 @@
 // What was injected belongs to a test that fails, and so does what was skipped.
 #![allow(clippy::print_stdout)]
 
-use super::super::UNICRON;
 use super::PATIENCE;
+use super::options;
 use super::processes::none_is_left;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -79,20 +79,8 @@ fn a_storm_of_faults_changes_no_weight_and_leaves_nothing() {
 }
 
 async fn cluster(folder: &Path, has_networks: bool) -> LocalCluster {
-    let options = Options {
-        program: UNICRON.0.into(),
-        folder: folder.to_owned(),
-        lease_s: 3.0,
-        run_id: folder.file_name().unwrap().to_str().unwrap().to_owned(),
-        etcd: None,
-        has_networks,
-    };
-    let mut cluster = LocalCluster::start(options).await.unwrap();
-    for node in NODES {
-        cluster.add_agent(node, 3).await.unwrap();
-    }
-    cluster.until_ready(NODES.len(), PATIENCE).await.unwrap();
-    cluster
+    let options = Options { has_networks, ..options(folder) };
+    LocalCluster::start_with_agents(options, &NODES, 3, PATIENCE).await.unwrap()
 }
 
 fn trainer(folder: &Path, (name, workers, stages): (&str, usize, usize)) -> String {

@@ -14,14 +14,8 @@ fn another_coordinator_leads_within_a_lease_and_no_task_restarts() {
     let folder = tempfile::tempdir().unwrap();
     let expected = expected(folder.path());
     let run_id = folder.path().file_name().unwrap().to_str().unwrap().to_owned();
-    let options = Options {
-        program: UNICRON.0.into(),
-        folder: folder.path().to_owned(),
-        lease_s: LEASE_S,
-        run_id: run_id.clone(),
-        etcd: Some(etcd.url().to_owned()),
-        has_networks: false,
-    };
+    let options = Options::new(UNICRON.0.into(), folder.path(), LEASE_S);
+    let options = Options { etcd: Some(etcd.url().to_owned()), ..options };
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
     runtime.block_on(async {
         let mut cluster = LocalCluster::start(options).await.unwrap();

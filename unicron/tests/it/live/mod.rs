@@ -29,23 +29,12 @@ const ITERATIONS: u64 = 30;
 
 /// A cluster of nodes `a`, `b`, … with two slots each.
 async fn cluster(folder: &Path, nodes: usize) -> LocalCluster {
-    let mut cluster = LocalCluster::start(options(folder)).await.unwrap();
-    for node in ["a", "b", "c"].into_iter().take(nodes) {
-        cluster.add_agent(node, 2).await.unwrap();
-    }
-    cluster.until_ready(nodes, PATIENCE).await.unwrap();
-    cluster
+    let nodes = &["a", "b", "c"][..nodes];
+    LocalCluster::start_with_agents(options(folder), nodes, 2, PATIENCE).await.unwrap()
 }
 
 fn options(folder: &Path) -> Options {
-    Options {
-        program: UNICRON.0.into(),
-        folder: folder.to_owned(),
-        lease_s: 3.0,
-        run_id: folder.file_name().unwrap().to_str().unwrap().to_owned(),
-        etcd: None,
-        has_networks: false,
-    }
+    Options::new(UNICRON.0.into(), folder, 3.0)
 }
 
 /// A task of the reference trainer.

@@ -46,14 +46,7 @@ fn after_a_burst_of_failures_every_agent_ends_in_the_right_group() {
         coordinator: files(folder.path(), &authority, "server"),
         client: files(folder.path(), &authority, "client"),
     };
-    let options = Options {
-        program: UNICRON.0.into(),
-        folder: folder.path().to_owned(),
-        lease_s: 4.0,
-        run_id: folder.path().file_name().unwrap().to_str().unwrap().to_owned(),
-        etcd: None,
-        has_networks: false,
-    };
+    let options = Options::new(UNICRON.0.into(), folder.path(), 4.0);
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
     runtime.block_on(async {
         let cluster = LocalCluster::start_encrypted(options, encryption).await.unwrap();

@@ -14,22 +14,8 @@ use unicron::proto::v1;
 pub const PATIENCE: Duration = Duration::from_secs(180);
 
 /// A model that is computed in no time.
-const MODEL: [&str; 14] = [
-    "--width",
-    "32",
-    "--layers",
-    "1",
-    "--heads",
-    "2",
-    "--context",
-    "32",
-    "--sequences",
-    "2",
-    "--micro-batches",
-    "8",
-    "--seed",
-    "3",
-];
+const MODEL: &str =
+    "--width 32 --layers 1 --heads 2 --context 32 --sequences 2 --micro-batches 8 --seed 3";
 
 /// The example.
 fn script() -> String {
@@ -47,7 +33,7 @@ const COMPARED: &str = "1000";
 pub fn train_alone(python: &Path, losses: &Path) -> Child {
     Command::new(python)
         .arg(script())
-        .args(MODEL)
+        .args(MODEL.split(' '))
         .args(["--iterations", COMPARED, "--losses", losses.to_str().unwrap()])
         .env("PYTHONPATH", package().join("src"))
         .env("PYTHONDONTWRITEBYTECODE", "1")
@@ -84,19 +70,8 @@ pub struct Training {
 impl Training {
     /// Two nodes of two workers each that train until they are stopped.
     pub async fn start(python: &Path, folder: &Path, has_networks: bool) -> unicron::Result<Self> {
-        let options = Options {
-            program: UNICRON.0.into(),
-            folder: folder.to_owned(),
-            lease_s: 3.0,
-            run_id: folder.file_name().unwrap().to_str().unwrap().to_owned(),
-            etcd: None,
-            has_networks,
-        };
-        let mut cluster = LocalCluster::start(options).await?;
-        for node in ["a", "b"] {
-            cluster.add_agent(node, 2).await?;
-        }
-        cluster.until_ready(2, PATIENCE).await?;
+        let options = Options { has_networks, ..Options::new(UNICRON.0.into(), folder, 3.0) };
+        let cluster = LocalCluster::start_with_agents(options, &["a", "b"], 2, PATIENCE).await?;
         let faults = folder.join("faults");
         fs::create_dir_all(&faults).unwrap();
         let training = Self { cluster, folder: folder.to_owned(), faults };
@@ -107,7 +82,7 @@ impl Training {
     fn task(&self, python: &Path) -> String {
         let (script, losses) = (script(), self.losses_file().display().to_string());
         let mut command = vec![python.to_str().unwrap(), &script];
-        command.extend(MODEL);
+        command.extend(MODEL.split(' '));
         command.extend(["--losses", &losses, "--iterations", ENDLESS, "--pace-ms", "200"]);
         command.extend(["--checkpoint-every", "0"]);
         format!(

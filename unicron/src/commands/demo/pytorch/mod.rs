@@ -28,22 +28,8 @@ const NODES: [&str; 2] = ["node-a", "node-b"];
 const LETTERS: usize = 31;
 
 /// A model that two cores compute for six workers at once.
-const MODEL: [&str; 14] = [
-    "--width",
-    "32",
-    "--layers",
-    "1",
-    "--heads",
-    "2",
-    "--context",
-    "32",
-    "--sequences",
-    "2",
-    "--micro-batches",
-    "12",
-    "--seed",
-    "7",
-];
+const MODEL: &str =
+    "--width 32 --layers 1 --heads 2 --context 32 --sequences 2 --micro-batches 12 --seed 7";
 
 /// The least time of an iteration, so that one can watch.
 const PACE_MS: &str = "250";
@@ -140,7 +126,7 @@ impl Scene<'_> {
     ) -> anyhow::Result<tokio::process::Child> {
         tokio::process::Command::new(python)
             .arg(script)
-            .args(MODEL)
+            .args(MODEL.split(' '))
             .args(["--iterations", &self.iterations(), "--losses"])
             .arg(losses)
             .env("PYTHONPATH", self.folder.join("python"))
@@ -157,7 +143,7 @@ impl Scene<'_> {
         let losses = self.losses(name).display().to_string();
         let (python, script) = (python.display().to_string(), script.display().to_string());
         let mut command = vec![&*python, &*script];
-        command.extend(MODEL);
+        command.extend(MODEL.split(' '));
         command.extend(["--iterations", &iterations, "--pace-ms", PACE_MS, "--losses", &losses]);
         command.extend(["--checkpoint-every", "10"]);
         let (workers, recovery) = match name {
