@@ -61,8 +61,11 @@ class Loop:
 
     def write(self, is_first):
         if is_first:
-            with open(self.arguments.timings, "w") as file:
+            # It is there as a whole or not at all: somebody waits for it.
+            unfinished = self.arguments.timings + ".unfinished"
+            with open(unfinished, "w") as file:
                 file.writelines(f"{timing}\n" for timing in self.timings)
+            os.replace(unfinished, self.arguments.timings)
 
 
 def mine():
@@ -121,7 +124,6 @@ def trainer(loop):
     for step in loop.timed(training.steps(loop.arguments.iterations)):
         for micro_batch in step:
             step.backward(loop.loss_of(loop.model, step.number, micro_batch))
-    # Whoever is first may be another at the end; here nobody fails.
     loop.write(training.is_first)
 
 

@@ -61,6 +61,16 @@ class Elastic(unittest.TestCase):
                 self.assert_same(made, expected, found)
                 self.assert_nobody_computes_again(made)
 
+    def test_after_the_last_step_one_stands_for_all(self):
+        with tempfile.TemporaryDirectory() as folder:
+            path = os.path.join(folder, "first")
+            alone(3, "--first", path)
+            with cluster(3, "--first", path) as made:
+                made.form(3)
+                made.finish()
+            with open(path) as file:
+                self.assertEqual(file.read(), "first\n" * 2)
+
     def test_a_death_at_any_moment_changes_nothing(self):
         expected = alone(COMPARED)
         moments = ["micro-batch", "summed", "reduced", "voted", "stepping", "committed"]

@@ -58,6 +58,7 @@ class Member:
         self.highest = 0
         self.epoch = 0
         self.group: Optional[Group] = None
+        self.ended_in: Optional[Group] = None
         """The one that this member works in; nothing between two."""
         self.last_group: Optional[Group] = None
         self.store: Optional[Store] = None
@@ -87,8 +88,10 @@ class Member:
 
     @property
     def is_first(self) -> bool:
-        """Whether this member stands for its group: it writes what is the group's."""
-        return self.group is not None and self.group.members[0].worker == self.place.worker
+        """Whether this member stands for its group, or stood for the last one at the end: it writes what is
+        the group's."""
+        group = self.group or self.ended_in
+        return group is not None and group.members[0].worker == self.place.worker
 
     @property
     def timeout_s(self) -> float:
@@ -305,6 +308,7 @@ class Member:
 
     def end(self) -> None:
         """Lets go of everything, and says the last of it."""
+        self.ended_in = self.group or self.last_group
         self.leave()
         self.disk.join()
         self.agent.flush(1.0)

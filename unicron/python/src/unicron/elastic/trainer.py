@@ -130,11 +130,13 @@ class Trainer:
     @property
     def is_first(self) -> bool:
         """Whether this worker stands for all, to write what one has to write. Another may at the next
-        moment: what must be written once is better left to ``losses``, ``weights`` and checkpoints."""
+        moment: what must be written once is better left to ``losses``, ``weights`` and checkpoints. After
+        the last step it stays as it was."""
         return self._member.is_first
 
     def steps(self, iterations: int) -> "Iterator[Step]":
-        """The iterations from where the task is up to this one. Ends when the task is done everywhere.
+        """The iterations from where the task is up to this one. Ends when the task is done everywhere; for
+        what follows, the task's ``grace_s`` is left.
 
         Ends the process, with exit code 0, when the agent says so. Raises :class:`.AgentLost` if the agent
         is gone.
