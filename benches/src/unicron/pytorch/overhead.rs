@@ -1,4 +1,5 @@
-//! What PyTorch jobs pay for Unicron while nothing fails: the same loop with it and without, by turns.
+//! What PyTorch jobs pay for Unicron while nothing fails: the same loop with it and without, by turns of some
+//! iterations.
 
 use super::{PATIENCE, Scripts, cluster, text};
 use crate::experiment::{Experiment, Size};
@@ -10,20 +11,20 @@ use common::statistics::{Estimate, median};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use std::net::TcpListener;
-use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
 use std::time::{Duration, Instant};
+use tokio::process::{Child, Command};
 use unicron::local_cluster::LocalCluster;
 
 const PAIRS: usize = 30;
-const QUICK_PAIRS: usize = 1;
+const QUICK_PAIRS: usize = 2;
 const WORKERS: usize = 2;
-const ITERATIONS: usize = 12;
-/// The first iterations allocate; they don't count.
+/// Iterations of a turn.
+const TURN: usize = 8;
+/// The first turns of each loop, in which others still start, don't count.
 const WARM_UP: usize = 2;
 const NODE: &str = "a";
-/// How long a script may write after its task is done.
-const LAST_WORDS: Duration = Duration::from_secs(10);
 /// Our goal, in percent.
 const AT_MOST: f64 = 2.0;
 
@@ -71,7 +72,7 @@ impl Experiment for PyTorchOverhead {
         let configuration = json!({
             "pairs": pairs,
             "workers": WORKERS,
-            "iterations": ITERATIONS,
+            "iterations_of_a_turn": TURN,
         });
         let mut metrics = PyTorchOverheadMetrics {
             level_1: Vec::new(),
@@ -120,6 +121,9 @@ fn unjudged(level: &str, here: String, verdict: Verdict) -> Claim {
     }
 }
 
+/// Loops that take turns; see `loops.py`, which has the same order.
+const LOOPS: [&str; 5] = ["bare", "attached", "written", "trainer", "ddp"];
+
 async fn measure(
     scripts: &Scripts,
     pairs: usize,
@@ -127,104 +131,126 @@ async fn measure(
     metrics: &mut PyTorchOverheadMetrics,
 ) -> anyhow::Result<()> {
     let folder = tempfile::tempdir()?;
-    let cluster = cluster(folder.path(), &[NODE], WORKERS).await?;
-    let bar = progress.bar("PyTorch", Some(pairs as u64), Unit::Items("pairs"));
-    for pair in 0..pairs {
-        // Who is first has a machine that has just rested.
-        let mut order = ["bare", "attached", "written", "trainer", "ddp"];
-        let first = pair % order.len();
-        order.rotate_left(first);
-        let mut of = std::collections::BTreeMap::new();
-        for name in order {
-            let timings = folder.path().join(format!("{name}-{pair}"));
-            match name {
-                "attached" | "trainer" => {
-                    with_unicron(scripts, &cluster, name, pair, &timings).await?
-                }
-                _ => without(scripts, name, &timings)?,
-            }
-            of.insert(name, iteration_ms(&timings)?);
-        }
-        metrics.level_1.push((of["bare"], of["attached"]));
-        metrics.level_2.push((of["written"], of["trainer"]));
-        metrics.ddp.push(of["ddp"]);
-        bar.advance(1);
+    let cluster = cluster(folder.path(), &[NODE], 2 * WORKERS).await?;
+    let turns = Turns { scripts, folder: folder.path(), iterations: (pairs + WARM_UP) * TURN };
+    std::fs::write(turns.baton(), "0")?;
+    // Ended when they are dropped, should anything fail.
+    let mut alone = Vec::new();
+    for name in [LOOPS[0], LOOPS[2], LOOPS[4]] {
+        alone.extend(turns.without(name)?);
     }
-    bar.finish();
+    for name in [LOOPS[1], LOOPS[3]] {
+        cluster.submit(&turns.task(name)).await?;
+    }
+    turns.until_over(progress, pairs, &cluster).await?;
+    for mut child in alone {
+        ensure!(child.wait().await?.success(), "a loop without Unicron failed");
+    }
+    let [bare, attached, written, trainer, ddp] = LOOPS.map(|name| turns.iteration_ms(name));
+    metrics.level_1 = bare?.into_iter().zip(attached?).collect();
+    metrics.level_2 = written?.into_iter().zip(trainer?).collect();
+    metrics.ddp = ddp?;
     cluster.end().await;
     Ok(())
 }
 
-/// The loop's command.
-fn command(scripts: &Scripts, name: &str, timings: &Path) -> Vec<String> {
-    let script = scripts.root.join("benches/scripts/loops.py");
-    let iterations = ITERATIONS.to_string();
-    let options = ["--iterations", &iterations, "--timings", &text(timings)].map(str::to_owned);
-    let first = [text(&scripts.python), text(&script), name.to_owned()];
-    let example = ["--example".to_owned(), text(&scripts.example())];
-    first.into_iter().chain(example).chain(options).collect()
+/// Five loops that take turns.
+struct Turns<'a> {
+    scripts: &'a Scripts,
+    folder: &'a Path,
+    iterations: usize,
 }
 
-/// As a task of a cluster.
-async fn with_unicron(
-    scripts: &Scripts,
-    cluster: &LocalCluster,
-    name: &str,
-    pair: usize,
-    timings: &Path,
-) -> anyhow::Result<()> {
-    let recovery = if name == "trainer" { "keep-iteration" } else { "restart-all" };
-    let task = format!("{name}-{pair}");
-    let file = format!(
-        "name = \"{task}\"\nworkers = {WORKERS}\nmin_workers = {WORKERS}\ncommand = {:?}\n\
-         recovery = \"{recovery}\"\n[environment]\nPYTHONPATH = {:?}\nOMP_NUM_THREADS = \"1\"\n",
-        command(scripts, name, timings),
-        text(&scripts.package())
-    );
-    cluster.submit(&file).await?;
-    let ended =
-        cluster.until(&task, PATIENCE, |task| !task.reason.is_empty() && task.state != "waiting");
-    let ended = ended.await?;
-    ensure!(ended.state == "done" && ended.failures == 0, "{task}: {}", ended.reason);
-    // The task is done with its last iteration; the script goes on to write.
-    let clock = Instant::now();
-    while !timings.exists() && clock.elapsed() < LAST_WORDS {
-        tokio::time::sleep(Duration::from_millis(20)).await;
+impl Turns<'_> {
+    fn baton(&self) -> PathBuf {
+        self.folder.join("baton")
     }
-    Ok(())
-}
 
-/// Alone, in the environment that a launcher gives.
-fn without(scripts: &Scripts, name: &str, timings: &Path) -> anyhow::Result<()> {
-    let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
-    let [program, arguments @ ..] = &command(scripts, name, timings)[..] else {
-        anyhow::bail!("a command has a program");
-    };
-    let start = |rank: usize| {
-        let child = Command::new(program)
-            .args(arguments)
-            .env("PYTHONPATH", scripts.package())
-            .env("OMP_NUM_THREADS", "1")
-            .env("RANK", rank.to_string())
-            .env("WORLD_SIZE", WORKERS.to_string())
-            .env("MASTER_ADDR", "127.0.0.1")
-            .env("MASTER_PORT", port.to_string())
-            .stdout(Stdio::null())
-            .spawn();
-        child.with_context(|| program.clone())
-    };
-    let children = (0..WORKERS).map(start).collect::<anyhow::Result<Vec<Child>>>()?;
-    for mut child in children {
-        let status = child.wait()?;
-        ensure!(status.success(), "{name}: {status}");
+    fn timings(&self, name: &str) -> PathBuf {
+        self.folder.join(name)
     }
-    Ok(())
-}
 
-/// The median of the iterations that count.
-fn iteration_ms(timings: &Path) -> anyhow::Result<f64> {
-    let written = std::fs::read_to_string(timings);
-    let written = written.with_context(|| timings.display().to_string())?;
-    let timings: Vec<f64> = written.lines().map(str::parse).collect::<Result<_, _>>()?;
-    median(timings.get(WARM_UP..).unwrap_or_default()).context("no iteration was timed")
+    /// The loop's command.
+    fn command(&self, name: &str) -> Vec<String> {
+        let script = self.scripts.root.join("benches/scripts/loops.py");
+        let first = [text(&self.scripts.python), text(&script), name.to_owned()];
+        let options = [
+            ("--example", text(&self.scripts.example())),
+            ("--baton", text(&self.baton())),
+            ("--turn", TURN.to_string()),
+            ("--iterations", self.iterations.to_string()),
+            ("--timings", text(&self.timings(name))),
+        ];
+        let options = options.into_iter().flat_map(|(name, value)| [name.to_owned(), value]);
+        first.into_iter().chain(options).collect()
+    }
+
+    /// As a task of a cluster.
+    fn task(&self, name: &str) -> String {
+        let recovery = if name == "trainer" { "keep-iteration" } else { "restart-all" };
+        format!(
+            "name = \"{name}\"\nworkers = {WORKERS}\nmin_workers = {WORKERS}\ncommand = {:?}\n\
+             recovery = \"{recovery}\"\n[environment]\nPYTHONPATH = {:?}\nOMP_NUM_THREADS = \"1\"\n",
+            self.command(name),
+            text(&self.scripts.package())
+        )
+    }
+
+    /// Alone, in the environment that a launcher gives.
+    fn without(&self, name: &str) -> anyhow::Result<Vec<Child>> {
+        let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
+        let [program, arguments @ ..] = &self.command(name)[..] else {
+            anyhow::bail!("a command has a program");
+        };
+        let start = |rank: usize| {
+            let child = Command::new(program)
+                .args(arguments)
+                .env("PYTHONPATH", self.scripts.package())
+                .env("OMP_NUM_THREADS", "1")
+                .env("RANK", rank.to_string())
+                .env("WORLD_SIZE", WORKERS.to_string())
+                .env("MASTER_ADDR", "127.0.0.1")
+                .env("MASTER_PORT", port.to_string())
+                .stdout(Stdio::null())
+                .kill_on_drop(true)
+                .spawn();
+            child.with_context(|| program.clone())
+        };
+        (0..WORKERS).map(start).collect()
+    }
+
+    /// Waits until the last loop has had its last turn.
+    async fn until_over(
+        &self,
+        progress: &Progress,
+        pairs: usize,
+        cluster: &LocalCluster,
+    ) -> anyhow::Result<()> {
+        let turns = (pairs + WARM_UP) * LOOPS.len();
+        let bar = progress.bar("PyTorch", Some(turns as u64), Unit::Items("turns"));
+        let (mut had, mut since) = (0, Instant::now());
+        while had < turns {
+            tokio::time::sleep(Duration::from_millis(200)).await;
+            let now = std::fs::read_to_string(self.baton())?.trim().parse()?;
+            if now != had {
+                (had, since) = (now, Instant::now());
+                bar.set_position(had as u64);
+            }
+            ensure!(since.elapsed() < PATIENCE, "{} doesn't pass on", LOOPS[had % LOOPS.len()]);
+            for task in cluster.tasks().await? {
+                ensure!(task.failures == 0, "{} has failed: {}", task.name, task.reason);
+            }
+        }
+        bar.finish();
+        Ok(())
+    }
+
+    /// For each turn that counts, the median of its iterations but the first, for which caches are cold.
+    fn iteration_ms(&self, name: &str) -> anyhow::Result<Vec<f64>> {
+        let path = self.timings(name);
+        let written = std::fs::read_to_string(&path).with_context(|| path.display().to_string())?;
+        let timings: Vec<f64> = written.lines().map(str::parse).collect::<Result<_, _>>()?;
+        let turns = timings.chunks_exact(TURN).skip(WARM_UP);
+        turns.map(|turn| median(&turn[1..]).context("a turn has iterations")).collect()
+    }
 }

@@ -22,9 +22,9 @@ from .store import Buffer, Store, StoreError
 KEPT = 2
 """Checkpoints that a store keeps."""
 
-PAUSES = 20.0
+PAUSES = 100.0
 """Where no interval is set: the pause after a checkpoint, as many times as it took. So the thread that
-writes takes at most a twentieth of a core, and the copy far less of the training."""
+writes takes at most a hundredth of a core, and the copy far less of the training."""
 
 LEAST_PAUSE_S = 1.0
 
