@@ -11,6 +11,7 @@ use kvquant::attention::{Heads, attend};
 use kvquant::cache::{CacheShape, KvCache};
 use kvquant::quant::bits::{BitWidth, pack, unpack};
 use kvquant::quant::group::quantize;
+use kvquant::quant::levels::Levels;
 use std::hint::black_box;
 use std::time::Duration;
 
@@ -79,7 +80,7 @@ fn quantizer(criterion: &mut Criterion) {
         let mut packed = vec![0; width.packed_bytes(32)];
         group.bench_function(BenchmarkId::new("quantize and pack", width), |bencher| {
             bencher.iter(|| {
-                let params = quantize(black_box(&elements), width, &mut codes);
+                let params = quantize(black_box(&elements), width, Levels::MinMax, &mut codes);
                 pack(&codes, width, &mut packed);
                 params
             });

@@ -71,6 +71,19 @@ pub enum Error {
         /// Tokens in a window.
         context: usize,
     },
+    /// No plan is as small as was asked for.
+    #[error(
+        "no plan has {bits} bits for an element at {context} tokens: window, sinks and the fewest codes take \
+         {least:.2}; allow more, or a longer context"
+    )]
+    BudgetTooSmall {
+        /// Bits asked for.
+        bits: f64,
+        /// Tokens in the cache.
+        context: usize,
+        /// The fewest bits possible.
+        least: f64,
+    },
     /// Numbers handed to the cache or to attention do not have the shape that was announced.
     #[error("{operation}: {what} has {got} numbers, expected {expected}")]
     Shape {

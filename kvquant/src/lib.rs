@@ -10,6 +10,7 @@
 //! - [`attention`]: grouped-query attention over it
 //! - [`model`]: Llama-family models from GGUF files on top
 //! - [`eval`]: perplexity, as decoding would give it
+//! - [`search`]: plans under a budget of bytes, by what each part of the cache is worth
 //!
 //! | claim of the paper | section | module | test |
 //! |---|---|---|---|
@@ -27,5 +28,6 @@ pub mod eval;
 pub mod model;
 pub mod policy;
 pub mod quant;
+pub mod search;
 
 pub use error::{Error, Result};

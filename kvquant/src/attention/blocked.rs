@@ -4,11 +4,13 @@
 //! so that a tile of packed tokens is decoded once for all of them and the rest is two matrix
 //! products. Queries of one block may see the same token differently, the later ones packed, the
 //! earlier ones in half precision: such tiles are computed both ways and each query takes its own.
+//! Where the cache is rotated, queries are rotated with it and outputs back, not the cache.
 
 use super::Heads;
 use crate::Result;
 use crate::cache::Appended;
-use crate::cache::layer::SideCache;
+use crate::cache::layer::{Seen, SideCache};
+use crate::quant::hadamard;
 use rayon::prelude::*;
 use std::ops::Range;
 
@@ -90,6 +92,9 @@ impl<'a> Block<'a> {
             block.queries.extend(queries[at..at + row_len].iter().map(|query| query * scale));
             block.positions.extend(std::iter::repeat_n(first + token, heads.group_size()));
         }
+        if appended.keys().is_rotated() {
+            block.queries.chunks_exact_mut(heads.head_dim).for_each(hadamard::rotate);
+        }
         block.queries.resize(block.n_padded_rows() * heads.head_dim, 0.0);
         block
     }
@@ -111,9 +116,19 @@ impl<'a> Block<'a> {
 
     /// Fills `logits`, `[rows][n_tokens]`; what a row does not see stays as it is.
     fn logits(&self, n_tokens: usize, logits: &mut [f32]) {
+        let keys = self.appended.keys();
         let mut products = vec![0.0; self.n_padded_rows() * TILE];
-        self.for_each_tile(self.appended.keys(), n_tokens, |tile, rows, seen| {
+        let tile_len = TILE * self.head_dim;
+        let mut correction = keys.is_corrected().then(|| Correction::new(&self.queries, tile_len));
+        self.for_each_tile(keys, n_tokens, |tile, packed, rows, seen| {
             multiply_transposed(&self.queries, rows, &mut products, self.head_dim);
+            if let (Some(correction), false) = (&mut correction, packed.is_empty()) {
+                let held = packed.start - tile.start..packed.end - tile.start;
+                rows_of(&mut correction.variances, held, self.head_dim, |variances| {
+                    keys.noise(self.kv_head_idx, packed, variances);
+                });
+                correction.add_to(&mut products, self.head_dim);
+            }
             let by_row = self.positions.iter().zip(products.chunks_exact(TILE)).enumerate();
             for (row, (&position, products)) in by_row {
                 let seen = seen(position);
@@ -130,7 +145,7 @@ impl<'a> Block<'a> {
     fn weighted_values(&self, n_tokens: usize, weights: &[f32]) -> Vec<f32> {
         let mut output = vec![0.0; self.n_padded_rows() * self.head_dim];
         let mut masked = vec![0.0; self.n_padded_rows() * TILE];
-        self.for_each_tile(self.appended.values(), n_tokens, |tile, rows, seen| {
+        self.for_each_tile(self.appended.values(), n_tokens, |tile, _, rows, seen| {
             masked.fill(0.0);
             let by_row = self.positions.iter().zip(masked.chunks_exact_mut(TILE)).enumerate();
             for (row, (&position, masked)) in by_row {
@@ -144,50 +159,85 @@ impl<'a> Block<'a> {
             multiply_add(&masked, rows, &mut output, self.head_dim);
         });
         output.truncate(self.positions.len() * self.head_dim);
+        if self.appended.values().is_rotated() {
+            output.chunks_exact_mut(self.head_dim).for_each(hadamard::rotate);
+        }
         output
     }
 
-    /// Calls `visit` with every tile that some row sees: its positions, the rows at them
+    /// Calls `visit` with every tile that some row sees: its positions, those of packed tokens, the rows at them
     /// `[TILE][head_dim]`, zero where nothing is held, and for the position of a query the positions
-    /// that it sees in this form. First the packed tiles, then those of the window.
+    /// that it sees in this form: as sinks, packed, and as recent tokens.
     fn for_each_tile(
         &self,
         side: &SideCache,
         n_tokens: usize,
-        mut visit: impl FnMut(Range<usize>, &[f32], &dyn Fn(usize) -> Range<usize>),
+        mut visit: impl FnMut(Range<usize>, Range<usize>, &[f32], &dyn Fn(usize) -> Range<usize>),
     ) {
         let (Some(&first), Some(&last)) = (self.positions.first(), self.positions.last()) else {
             return;
         };
         let mut rows = vec![0.0; TILE * self.head_dim];
-        for (tile, held) in tiles(0..side.packed_for_query(last)) {
-            let rows_held = self.rows_held(&mut rows, &tile, &held);
-            side.decode_packed(self.kv_head_idx, held, rows_held);
-            visit(tile, &rows, &|position| 0..side.packed_for_query(position));
+        let Seen { sinks, packed, .. } = side.seen(last);
+        let head = self.kv_head_idx;
+        let relative = |tile: &Range<usize>, held: &Range<usize>| {
+            held.start - tile.start..held.end - tile.start
+        };
+        for (tile, held) in tiles(sinks) {
+            rows_of(&mut rows, relative(&tile, &held), self.head_dim, |rows| {
+                side.decode_exact(head, held, rows);
+            });
+            visit(tile, 0..0, &rows, &|position| side.seen(position).sinks);
         }
-        for (tile, held) in tiles(side.packed_for_query(first)..n_tokens) {
-            let rows_held = self.rows_held(&mut rows, &tile, &held);
-            side.decode_recent(self.kv_head_idx, held, rows_held);
-            visit(tile, &rows, &|position| side.packed_for_query(position)..position + 1);
+        for (tile, held) in tiles(packed) {
+            rows_of(&mut rows, relative(&tile, &held), self.head_dim, |rows| {
+                side.decode_packed(head, held.clone(), rows);
+            });
+            visit(tile, held, &rows, &|position| side.seen(position).packed);
+        }
+        for (tile, held) in tiles(side.seen(first).recent.start..n_tokens) {
+            rows_of(&mut rows, relative(&tile, &held), self.head_dim, |rows| {
+                side.decode_exact(head, held, rows);
+            });
+            visit(tile, 0..0, &rows, &|position| side.seen(position).recent);
         }
     }
+}
 
-    /// Clears the rows of a tile; gives those at the positions `held`.
-    fn rows_held<'r>(
-        &self,
-        rows: &'r mut [f32],
-        tile: &Range<usize>,
-        held: &Range<usize>,
-    ) -> &'r mut [f32] {
-        rows.fill(0.0);
-        &mut rows
-            [(held.start - tile.start) * self.head_dim..(held.end - tile.start) * self.head_dim]
+/// Clears a tile of rows and has those at `held` written.
+fn rows_of(rows: &mut [f32], held: Range<usize>, head_dim: usize, write: impl FnOnce(&mut [f32])) {
+    rows.fill(0.0);
+    write(&mut rows[held.start * head_dim..held.end * head_dim]);
+}
+
+/// What is added to logits of packed keys: half the variance that their noise gives them.
+struct Correction {
+    /// Half the squares of the queries, `[rows][head_dim]`.
+    half_squares: Vec<f32>,
+    /// Of a tile's keys, `[TILE][head_dim]`.
+    variances: Vec<f32>,
+    products: Vec<f32>,
+}
+
+impl Correction {
+    fn new(queries: &[f32], tile_len: usize) -> Correction {
+        let half_squares = queries.iter().map(|query| query * query / 2.0).collect();
+        Correction { half_squares, variances: vec![0.0; tile_len], products: Vec::new() }
+    }
+
+    fn add_to(&mut self, logits: &mut [f32], head_dim: usize) {
+        self.products.resize(logits.len(), 0.0);
+        multiply_transposed(&self.half_squares, &self.variances, &mut self.products, head_dim);
+        for (logit, product) in logits.iter_mut().zip(&self.products) {
+            *logit += product;
+        }
     }
 }
 
 /// The tiles of the grid that hold some of `tokens`, and which of them each holds.
 fn tiles(tokens: Range<usize>) -> impl Iterator<Item = (Range<usize>, Range<usize>)> {
-    let first = tokens.start / TILE * TILE;
+    // Nothing of an empty range, wherever it lies.
+    let first = if tokens.is_empty() { tokens.end } else { tokens.start / TILE * TILE };
     (first..tokens.end).step_by(TILE).map(move |start| {
         let tile = start..start + TILE;
         (tile.clone(), tile.start.max(tokens.start)..tile.end.min(tokens.end))

@@ -2,7 +2,10 @@
 
 use super::Heads;
 use crate::Result;
-use crate::cache::{Appended, layer::SideCache};
+use crate::cache::Appended;
+use crate::cache::layer::{Seen, SideCache};
+use crate::quant::hadamard;
+use std::ops::Range;
 
 /// Attention of the appended tokens: `queries` and `output` are `[tokens][heads][head_dim]`.
 ///
@@ -37,22 +40,24 @@ fn attend_one(
     output: &mut [f32],
 ) {
     let scale = 1.0 / (query.len() as f64).sqrt();
-    let mut row = vec![0.0; query.len()];
-    let logits: Vec<f64> = (0..=position)
-        .map(|token| {
-            read_row(appended.keys(), kv_head_idx, position, token, &mut row);
-            let dot: f64 = query.iter().zip(&row).map(|(&q, &k)| f64::from(q) * f64::from(k)).sum();
-            dot * scale
+    let keys = read_rows(appended.keys(), kv_head_idx, position);
+    let corrections = corrections(appended.keys(), kv_head_idx, position, query);
+    let logits: Vec<f64> = keys
+        .chunks_exact(query.len())
+        .zip(corrections)
+        .map(|(key, correction)| {
+            let dot: f64 = query.iter().zip(key).map(|(&q, &k)| f64::from(q) * f64::from(k)).sum();
+            dot * scale + correction
         })
         .collect();
     let greatest = logits.iter().copied().fold(f64::NEG_INFINITY, f64::max);
     let weights: Vec<f64> = logits.iter().map(|logit| (logit - greatest).exp()).collect();
     let total: f64 = weights.iter().sum();
     let mut sums = vec![0.0; query.len()];
-    for (token, weight) in weights.iter().enumerate() {
-        read_row(appended.values(), kv_head_idx, position, token, &mut row);
-        for (sum, &value) in sums.iter_mut().zip(&row) {
-            *sum += weight / total * f64::from(value);
+    let values = read_rows(appended.values(), kv_head_idx, position);
+    for (value, weight) in values.chunks_exact(query.len()).zip(&weights) {
+        for (sum, &element) in sums.iter_mut().zip(value) {
+            *sum += weight / total * f64::from(element);
         }
     }
     for (output, sum) in output.iter_mut().zip(sums) {
@@ -60,11 +65,45 @@ fn attend_one(
     }
 }
 
-/// The row of `token` as the query at `position` sees it.
-fn read_row(side: &SideCache, head_idx: usize, position: usize, token: usize, row: &mut [f32]) {
-    if token < side.packed_for_query(position) {
-        side.decode_packed(head_idx, token..token + 1, row);
-    } else {
-        side.decode_recent(head_idx, token..token + 1, row);
+/// The rows of all tokens up to `position` as the query there sees them, without the rotation in which they
+/// are held.
+fn read_rows(side: &SideCache, head_idx: usize, position: usize) -> Vec<f32> {
+    let head_dim = side.head_dim();
+    let mut rows = vec![0.0; (position + 1) * head_dim];
+    let at = |tokens: &Range<usize>| tokens.start * head_dim..tokens.end * head_dim;
+    let Seen { sinks, packed, recent } = side.seen(position);
+    side.decode_exact(head_idx, sinks.clone(), &mut rows[at(&sinks)]);
+    if !packed.is_empty() {
+        side.decode_packed(head_idx, packed.clone(), &mut rows[at(&packed)]);
     }
+    // What is packed on arrival leaves nothing, not even the query's own token.
+    if !recent.is_empty() {
+        side.decode_exact(head_idx, recent.clone(), &mut rows[at(&recent)]);
+    }
+    if side.is_rotated() {
+        rows.chunks_exact_mut(head_dim).for_each(hadamard::rotate);
+    }
+    rows
+}
+
+/// For each token, half the variance that the noise of a packed key gives its logit, where that is asked for.
+fn corrections(keys: &SideCache, head_idx: usize, position: usize, query: &[f32]) -> Vec<f64> {
+    let mut corrections = vec![0.0; position + 1];
+    let packed = keys.seen(position).packed;
+    if !keys.is_corrected() || packed.is_empty() {
+        return corrections;
+    }
+    // The noise is known in the space in which keys are held.
+    let mut query = query.to_vec();
+    if keys.is_rotated() {
+        hadamard::rotate(&mut query);
+    }
+    let mut variances = vec![0.0; packed.len() * query.len()];
+    keys.noise(head_idx, packed.clone(), &mut variances);
+    for (token, variances) in packed.zip(variances.chunks_exact(query.len())) {
+        let channels = query.iter().zip(variances);
+        let variance: f64 = channels.map(|(&q, &noise)| f64::from(q * q) * f64::from(noise)).sum();
+        corrections[token] = variance / query.len() as f64 / 2.0;
+    }
+    corrections
 }

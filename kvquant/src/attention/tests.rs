@@ -20,6 +20,20 @@ const PLANS: &[&str] = &[
     "f16/rtn1:window=32",
     "rtn2/q8_0:window=32,group=16",
     "q8_0/q4_0",
+    "kivi-2:window=32,sinks=4,key-levels=centroid,value-levels=unbiased",
+    "int2/int1:window=32,group=32,sinks=4",
+    "int5/int3:window=20,group=16,sinks=3",
+    "q8_0/int2:sinks=40",
+    "kivi-2:window=32,jensen",
+    "int2/f16:window=20,group=16,sinks=3,jensen",
+];
+
+/// For heads whose length is a power of two.
+const ROTATED: &[&str] = &[
+    "f16:rotate=both",
+    "int2/int1:window=32,group=32,sinks=4,rotate=values",
+    "rtn4/int2:window=32,rotate=both",
+    "int2:window=32,rotate=both,jensen",
 ];
 
 const HEADS: &[Heads] = &[
@@ -35,10 +49,10 @@ fn numbers(rng: &mut impl Rng, n: usize) -> Vec<f32> {
 }
 
 fn cases() -> impl Iterator<Item = (Plan, Heads, &'static [usize])> {
-    PLANS.iter().flat_map(|plan| {
-        HEADS.iter().flat_map(move |&heads| {
-            CHUNKS.iter().map(move |&chunks| (plan.parse().unwrap(), heads, chunks))
-        })
+    let all = HEADS.iter().flat_map(|&heads| PLANS.iter().map(move |plan| (plan, heads)));
+    let rotated = ROTATED.iter().map(|plan| (plan, HEADS[0]));
+    all.chain(rotated).flat_map(|(plan, heads)| {
+        CHUNKS.iter().map(move |&chunks| (plan.parse().unwrap(), heads, chunks))
     })
 }
 

@@ -13,12 +13,21 @@ use crate::policy::Plan;
 /// # Errors
 /// If the plan does not fit the shape.
 pub fn peak_bytes(shape: CacheShape, plan: &Plan, n_tokens: usize) -> Result<u64> {
-    // From one packing of the keys to the next the bytes grow, and each span needs more than the
-    // one before: the peak lies at the end or just before the last packing.
+    // From one packing of keys to the next the bytes grow, and a block later each of them is larger: the
+    // peak lies at the end or just before a packing in the last block.
     let block = plan.window.max(plan.group).max(1);
-    let before_packing = (n_tokens / block * block).saturating_sub(1);
-    let at_end = planned_bytes(shape, plan, n_tokens)?.total();
-    Ok(at_end.max(planned_bytes(shape, plan, before_packing)?.total()))
+    let group = plan.group.max(1);
+    let after = |first: usize, every: usize| {
+        let last = n_tokens.saturating_sub(first) / every;
+        let earliest = last.saturating_sub(block / every);
+        (earliest..=last).map(move |packing| (first + packing * every).saturating_sub(1))
+    };
+    let gathered = after(plan.sinks, block);
+    let lagging = after(plan.sinks + plan.window, group);
+    let before_packing = gathered.chain(lagging).filter(|&before| before <= n_tokens);
+    before_packing
+        .chain([n_tokens])
+        .try_fold(0, |peak, n_tokens| Ok(planned_bytes(shape, plan, n_tokens)?.total().max(peak)))
 }
 
 /// The longest context that `batch` sequences can reach with `budget` bytes for their caches.
@@ -60,9 +69,11 @@ mod tests {
     const SHAPE: CacheShape = CacheShape { n_layers: 2, n_kv_heads: 3, head_dim: 64 };
 
     fn plans() -> Vec<Plan> {
-        ["f16", "kivi-2", "asymkv-1/0", "q8_0/q4_0", "rtn1/f16:window=0", "kivi-2:window=64"]
-            .map(|text| text.parse().unwrap())
-            .to_vec()
+        let window = "window=64,group=64,sinks=4";
+        let int = format!("int2/int1:{window}");
+        let old = ["f16", "kivi-2", "asymkv-1/0", "q8_0/q4_0", "rtn1/f16:window=0"];
+        let plans = [&old[..], &["kivi-2:window=64", &int, "int1/rtn2:window=96,sinks=5"]].concat();
+        plans.into_iter().map(|text| text.parse().unwrap()).collect()
     }
 
     #[test]

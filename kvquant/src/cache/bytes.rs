@@ -3,7 +3,8 @@
 //! A running cache counts its bytes itself ([`KvCache::bytes`](super::KvCache::bytes)); a test holds
 //! the two against each other for every format and length.
 
-use super::layer::{Side, retention};
+use super::layer::{Side, key_channels, retention, value_bits};
+use super::packed::{int_keys, int_values};
 use super::{CacheShape, GGML_BLOCK, check_plan};
 use crate::Result;
 use crate::policy::{Plan, SideFormat};
@@ -65,8 +66,8 @@ pub fn planned_bytes(shape: CacheShape, plan: &Plan, n_tokens: usize) -> Result<
     Ok(formats
         .into_iter()
         .map(|format| CacheBytes {
-            keys: side_bytes(shape, Side::Keys, format.keys, plan, n_tokens),
-            values: side_bytes(shape, Side::Values, format.values, plan, n_tokens),
+            keys: side_bytes(shape, Side::Keys, &format.keys, plan, n_tokens),
+            values: side_bytes(shape, Side::Values, &format.values, plan, n_tokens),
         })
         .sum())
 }
@@ -75,27 +76,41 @@ pub fn planned_bytes(shape: CacheShape, plan: &Plan, n_tokens: usize) -> Result<
 fn side_bytes(
     shape: CacheShape,
     side: Side,
-    format: SideFormat,
+    format: &SideFormat,
     plan: &Plan,
     n_tokens: usize,
 ) -> u64 {
-    let packed = retention(side, format, plan).packed_at_rest(0, n_tokens);
+    let after_sinks = n_tokens.saturating_sub(plan.sinks);
+    let packed = retention(side, format, plan).packed_at_rest(0, after_sinks);
     let head_dim = shape.head_dim as u64;
-    let recent_bytes = (n_tokens - packed) as u64 * head_dim * F16_BYTES;
+    let exact_bytes = (n_tokens - packed) as u64 * head_dim * F16_BYTES;
+    let heads = 0..shape.n_kv_heads;
+    let of_all_heads = |bytes: u64| shape.n_kv_heads as u64 * bytes;
     let blocks = packed as u64 * head_dim / GGML_BLOCK as u64;
     let packed_bytes = match (format, side) {
         (SideFormat::F16, _) => 0,
-        (SideFormat::Q8_0, _) => blocks * Q8_0_BLOCK_BYTES,
-        (SideFormat::Q4_0, _) => blocks * Q4_0_BLOCK_BYTES,
+        (SideFormat::Q8_0, _) => of_all_heads(blocks * Q8_0_BLOCK_BYTES),
+        (SideFormat::Q4_0, _) => of_all_heads(blocks * Q4_0_BLOCK_BYTES),
         (SideFormat::Rtn(width), Side::Keys) => {
-            (packed / plan.group) as u64 * head_dim * run_bytes(width, plan.group, 1)
+            let group = run_bytes(*width, plan.group, 1);
+            of_all_heads((packed / plan.group) as u64 * head_dim * group)
         }
         (SideFormat::Rtn(width), Side::Values) => {
             let groups = shape.head_dim.div_ceil(plan.group.min(shape.head_dim));
-            packed as u64 * run_bytes(width, shape.head_dim, groups)
+            of_all_heads(packed as u64 * run_bytes(*width, shape.head_dim, groups))
+        }
+        (_, Side::Keys) => {
+            let channels = heads.filter_map(|head_idx| key_channels(format, head_idx));
+            let block = |channels| int_keys::block_bytes(shape.head_dim, plan.group, &channels);
+            (packed / plan.group * channels.map(block).sum::<usize>()) as u64
+        }
+        (_, Side::Values) => {
+            let bits = heads.filter_map(|head_idx| value_bits(format, head_idx));
+            let row = |bits| int_values::row_bytes(shape.head_dim, bits);
+            (packed * bits.map(row).sum::<usize>()) as u64
         }
     };
-    shape.n_kv_heads as u64 * (packed_bytes + recent_bytes)
+    packed_bytes + of_all_heads(exact_bytes)
 }
 
 /// Bytes of `n_codes` codes packed together, and of the parameters of their groups.

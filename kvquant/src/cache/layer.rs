@@ -1,14 +1,18 @@
 //! The cache of one layer: keys and values, each packed behind a half-precision window.
 
-use super::packed::{Blocks, Packed, RtnKeys, RtnValues};
-use super::recent::Recent;
+use super::exact::Exact;
+use super::packed::{Blocks, IntKeys, IntValues, Packed, RtnKeys, RtnValues};
+use super::pre_rope::PreRope;
 use super::retention::Retention;
 use super::{CacheBytes, CacheShape};
-use crate::policy::{LayerFormat, Plan, SideFormat};
+use crate::policy::{KeyChannels, LayerFormat, Plan, SideFormat, Sides};
+use crate::quant::hadamard;
+use crate::quant::levels::Levels;
 use crate::{Error, Result};
 use candle_core::quantized::k_quants::{BlockQ4_0, BlockQ8_0};
 use common::tensor::f16_saturating;
 use std::ops::Range;
+use std::sync::Arc;
 
 /// Keys and values of one layer of one sequence.
 #[derive(Debug)]
@@ -19,10 +23,15 @@ pub struct LayerCache {
 
 impl LayerCache {
     /// An empty layer. The plan was checked against the shape.
-    pub(super) fn new(shape: CacheShape, format: LayerFormat, plan: &Plan) -> LayerCache {
+    pub(super) fn new(
+        shape: CacheShape,
+        format: LayerFormat,
+        plan: &Plan,
+        pre_rope: Option<Arc<PreRope>>,
+    ) -> LayerCache {
         LayerCache {
-            keys: SideCache::new(shape, Side::Keys, format.keys, plan),
-            values: SideCache::new(shape, Side::Values, format.values, plan),
+            keys: SideCache::new(shape, Side::Keys, &format.keys, plan, pre_rope),
+            values: SideCache::new(shape, Side::Values, &format.values, plan, None),
         }
     }
 
@@ -118,10 +127,27 @@ pub(super) enum Side {
     Values,
 }
 
+impl Side {
+    /// What belongs to this side.
+    fn of<T>(self, sides: Sides<T>) -> T {
+        match self {
+            Side::Keys => sides.keys,
+            Side::Values => sides.values,
+        }
+    }
+}
+
 /// One side, keys or values, of one layer.
 #[derive(Debug)]
 pub struct SideCache {
     head_dim: usize,
+    n_sinks: usize,
+    /// Whether rows are held after a rotation of the head.
+    is_rotated: bool,
+    /// Whether logits are corrected for the noise of packed tokens.
+    is_corrected: bool,
+    /// What is taken off keys before they are held.
+    pre_rope: Option<Arc<PreRope>>,
     retention: Retention,
     n_tokens: usize,
     /// Tokens packed when the last append began.
@@ -129,25 +155,47 @@ pub struct SideCache {
     heads: Vec<HeadCache>,
 }
 
+/// The positions that a query sees, by the form in which it sees them: first sinks, then packed tokens, then
+/// recent ones.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Seen {
+    /// In half precision, from the first token on.
+    pub sinks: Range<usize>,
+    /// Packed.
+    pub packed: Range<usize>,
+    /// In half precision, up to the query's own.
+    pub recent: Range<usize>,
+}
+
 #[derive(Debug)]
 struct HeadCache {
     packed: Option<Box<dyn Packed>>,
-    recent: Recent,
+    exact: Exact,
 }
 
 impl SideCache {
-    fn new(shape: CacheShape, side: Side, format: SideFormat, plan: &Plan) -> SideCache {
+    fn new(
+        shape: CacheShape,
+        side: Side,
+        format: &SideFormat,
+        plan: &Plan,
+        pre_rope: Option<Arc<PreRope>>,
+    ) -> SideCache {
         let head_dim = shape.head_dim;
-        let head = || HeadCache {
-            packed: new_packed(head_dim, side, format, plan.group),
-            recent: Recent::new(head_dim),
+        let head = |head_idx| HeadCache {
+            packed: new_packed(head_dim, side, format, plan, head_idx),
+            exact: Exact::new(head_dim, plan.sinks),
         };
         SideCache {
             head_dim,
+            n_sinks: plan.sinks,
+            is_rotated: side.of(plan.rotate),
+            is_corrected: side == Side::Keys && plan.jensen,
+            pre_rope,
             retention: retention(side, format, plan),
             n_tokens: 0,
             base: 0,
-            heads: std::iter::repeat_with(head).take(shape.n_kv_heads).collect(),
+            heads: (0..shape.n_kv_heads).map(head).collect(),
         }
     }
 
@@ -161,9 +209,21 @@ impl SideCache {
         self.heads.len()
     }
 
-    /// How many tokens, from the first on, the query at `position` sees packed; see [`Retention`].
-    pub fn packed_for_query(&self, position: usize) -> usize {
-        self.retention.packed_for_query(self.base, position)
+    /// Whether rows are held after a [rotation](hadamard::rotate) of the head.
+    pub fn is_rotated(&self) -> bool {
+        self.is_rotated
+    }
+
+    /// What the query at `position` sees; see [`Retention`].
+    pub fn seen(&self, position: usize) -> Seen {
+        let first = self.n_sinks;
+        let packed = match position.checked_sub(first) {
+            Some(position) => self.retention.packed_for_query(self.base, position),
+            None => 0,
+        };
+        let packed = first..first + packed;
+        let recent = packed.end..(position + 1).max(packed.end);
+        Seen { sinks: 0..first.min(position + 1), packed, recent }
     }
 
     /// Writes the packed tokens at these positions, dequantized, as `[tokens][head_dim]`.
@@ -172,15 +232,40 @@ impl SideCache {
     /// If they are not all packed, or the length of `rows` is another.
     pub fn decode_packed(&self, head_idx: usize, positions: Range<usize>, rows: &mut [f32]) {
         let packed = self.heads[head_idx].packed.as_ref().expect("a side that packs tokens");
-        packed.decode(positions, rows);
+        packed.decode(positions.start - self.n_sinks..positions.end - self.n_sinks, rows);
+        self.put_back(head_idx, positions, rows);
     }
 
-    /// Writes the half-precision tokens at these positions as `[tokens][head_dim]`.
+    /// Whether logits are corrected for the noise of packed tokens.
+    pub fn is_corrected(&self) -> bool {
+        self.is_corrected
+    }
+
+    /// Writes the variances of the errors of the packed tokens at these positions, as `[tokens][head_dim]`,
+    /// in the space in which they are held.
+    ///
+    /// # Panics
+    /// As [`SideCache::decode_packed`].
+    pub fn noise(&self, head_idx: usize, positions: Range<usize>, variances: &mut [f32]) {
+        let packed = self.heads[head_idx].packed.as_ref().expect("a side that packs tokens");
+        packed.noise(positions.start - self.n_sinks..positions.end - self.n_sinks, variances);
+    }
+
+    /// Writes the half-precision tokens at these positions, all sinks or all recent, as
+    /// `[tokens][head_dim]`.
     ///
     /// # Panics
     /// If they are not all held, or the length of `rows` is another.
-    pub fn decode_recent(&self, head_idx: usize, positions: Range<usize>, rows: &mut [f32]) {
-        self.heads[head_idx].recent.decode(positions, rows);
+    pub fn decode_exact(&self, head_idx: usize, positions: Range<usize>, rows: &mut [f32]) {
+        self.heads[head_idx].exact.decode(positions.clone(), rows);
+        self.put_back(head_idx, positions, rows);
+    }
+
+    /// What was taken off before they were held.
+    fn put_back(&self, head_idx: usize, positions: Range<usize>, rows: &mut [f32]) {
+        if let Some(pre_rope) = &self.pre_rope {
+            pre_rope.put_back(head_idx, positions, rows);
+        }
     }
 
     fn row_len(&self) -> usize {
@@ -204,17 +289,25 @@ impl SideCache {
         self.settle();
         let row_len = self.row_len();
         self.n_tokens += rows.len() / row_len;
-        let packed_now = self.retention.packed_at_rest(self.base, self.n_tokens);
+        let packed_now = self.packed_at_rest();
+        let first_position = self.n_tokens - rows.len() / row_len;
+        let mut held = vec![0.0; self.head_dim];
         for (head_idx, head) in self.heads.iter_mut().enumerate() {
             let first = head_idx * self.head_dim;
-            for row in rows.chunks_exact(row_len) {
-                let elements = &row[first..first + self.head_dim];
-                head.recent.push(elements.iter().map(|&element| f16_saturating(element)));
+            for (at, row) in rows.chunks_exact(row_len).enumerate() {
+                held.copy_from_slice(&row[first..first + self.head_dim]);
+                if let Some(pre_rope) = &self.pre_rope {
+                    pre_rope.take_off(head_idx, first_position + at, &mut held);
+                }
+                if self.is_rotated {
+                    hadamard::rotate(&mut held);
+                }
+                head.exact.push(held.iter().map(|&element| f16_saturating(element)));
             }
             if let Some(packed) = &mut head.packed {
-                let leaving = packed.n_tokens()..packed_now;
+                let leaving = self.n_sinks + packed.n_tokens()..self.n_sinks + packed_now;
                 let mut scratch = vec![0.0; leaving.len() * self.head_dim];
-                head.recent.decode(leaving, &mut scratch);
+                head.exact.decode(leaving, &mut scratch);
                 packed.push(&scratch);
             }
         }
@@ -222,10 +315,15 @@ impl SideCache {
 
     /// Drops what is packed from the window.
     fn settle(&mut self) {
-        self.base = self.retention.packed_at_rest(self.base, self.n_tokens);
+        self.base = self.packed_at_rest();
         for head in &mut self.heads {
-            head.recent.drop_before(self.base);
+            head.exact.drop_before(self.n_sinks + self.base);
         }
+    }
+
+    /// How many tokens after the sinks are to be packed once all have been attended.
+    fn packed_at_rest(&self) -> usize {
+        self.retention.packed_at_rest(self.base, self.n_tokens.saturating_sub(self.n_sinks))
     }
 
     fn truncate(&mut self, n_tokens: usize) {
@@ -234,56 +332,88 @@ impl SideCache {
             return;
         }
         self.n_tokens = n_tokens;
+        let after_sinks = n_tokens.saturating_sub(self.n_sinks);
         for head in &mut self.heads {
             let mut cut_group = Vec::new();
             if let Some(packed) = &mut head.packed
-                && n_tokens < packed.n_tokens()
+                && after_sinks < packed.n_tokens()
             {
-                let whole = n_tokens / packed.granularity() * packed.granularity();
-                cut_group.resize((n_tokens - whole) * self.head_dim, 0.0);
-                packed.decode(whole..n_tokens, &mut cut_group);
+                let whole = after_sinks / packed.granularity() * packed.granularity();
+                cut_group.resize((after_sinks - whole) * self.head_dim, 0.0);
+                packed.decode(whole..after_sinks, &mut cut_group);
                 packed.truncate(whole);
                 self.base = whole;
             }
-            head.recent.truncate(n_tokens, &cut_group);
+            head.exact.truncate(n_tokens, &cut_group);
         }
     }
 
     fn bytes(&self) -> usize {
         self.heads
             .iter()
-            .map(|head| head.recent.bytes() + head.packed.as_ref().map_or(0, |p| p.bytes()))
+            .map(|head| head.exact.bytes() + head.packed.as_ref().map_or(0, |p| p.bytes()))
             .sum()
     }
 }
 
 /// When this side packs its tokens.
-pub(super) fn retention(side: Side, format: SideFormat, plan: &Plan) -> Retention {
+pub(super) fn retention(side: Side, format: &SideFormat, plan: &Plan) -> Retention {
+    let (window, group) = (plan.window, plan.group);
     match (format, side) {
         (SideFormat::F16, _) => Retention::KeepAll,
         (SideFormat::Q8_0 | SideFormat::Q4_0, _) => Retention::Immediate,
-        (SideFormat::Rtn(_), Side::Keys) => {
-            Retention::Gather { block: plan.window.max(plan.group) }
-        }
-        (SideFormat::Rtn(_), Side::Values) => Retention::Slide { window: plan.window },
+        (SideFormat::Rtn(_), Side::Keys) => Retention::Gather { block: window.max(group) },
+        (_, Side::Keys) => Retention::Lag { window, group },
+        (_, Side::Values) => Retention::Slide { window },
+    }
+}
+
+/// The channels of a head of integer keys, if they are that.
+pub(super) fn key_channels(format: &SideFormat, head_idx: usize) -> Option<KeyChannels> {
+    match format {
+        SideFormat::Int(bits) => Some(KeyChannels::uniform(*bits)),
+        SideFormat::IntHeads(heads) => Some(KeyChannels::uniform(heads[head_idx])),
+        SideFormat::IntChannels(heads) => Some(heads[head_idx].clone()),
+        _ => None,
+    }
+}
+
+/// The bits of a head of integer values, if they are that.
+pub(super) fn value_bits(format: &SideFormat, head_idx: usize) -> Option<u32> {
+    match format {
+        SideFormat::Int(bits) => Some(u32::from(*bits)),
+        SideFormat::IntHeads(heads) => Some(u32::from(heads[head_idx])),
+        _ => None,
     }
 }
 
 fn new_packed(
     head_dim: usize,
     side: Side,
-    format: SideFormat,
-    group: usize,
+    format: &SideFormat,
+    plan: &Plan,
+    head_idx: usize,
 ) -> Option<Box<dyn Packed>> {
+    let group = plan.group;
+    let levels = side.of(plan.levels);
     match (format, side) {
         (SideFormat::F16, _) => None,
         (SideFormat::Q8_0, _) => Some(Box::new(Blocks::<BlockQ8_0>::new(head_dim))),
         (SideFormat::Q4_0, _) => Some(Box::new(Blocks::<BlockQ4_0>::new(head_dim))),
         (SideFormat::Rtn(width), Side::Keys) => {
-            Some(Box::new(RtnKeys::new(head_dim, group, width)))
+            Some(Box::new(RtnKeys::new(head_dim, group, *width, levels.unwrap_or_default())))
         }
         (SideFormat::Rtn(width), Side::Values) => {
-            Some(Box::new(RtnValues::new(head_dim, group, width)))
+            Some(Box::new(RtnValues::new(head_dim, group, *width, levels.unwrap_or_default())))
+        }
+        (_, Side::Keys) => {
+            let channels = key_channels(format, head_idx).expect("a format of keys");
+            let levels = levels.unwrap_or(Levels::LeastSquares);
+            Some(Box::new(IntKeys::new(head_dim, group, levels, &channels)))
+        }
+        (_, Side::Values) => {
+            let bits = value_bits(format, head_idx).expect("a format of values");
+            Some(Box::new(IntValues::new(head_dim, bits, levels.unwrap_or(Levels::Unbiased))))
         }
     }
 }

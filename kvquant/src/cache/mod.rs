@@ -8,7 +8,8 @@
 //! |---|---|
 //! | [`retention`] | which tokens are packed when: what a query at a position sees |
 //! | `packed` | the packed formats |
-//! | `recent` | the half-precision tokens |
+//! | `pre_rope` | keys before rotary embedding |
+//! | `exact` | the half-precision tokens: the first and the recent ones |
 //! | [`layer`] | one layer: append, what the appended queries see, settle, truncate |
 //! | [`bytes`] | the exact bytes of a plan, by arithmetic |
 //! | [`budget`] | the largest context and batch that fit into a number of bytes |
@@ -34,16 +35,22 @@
 
 pub mod budget;
 pub mod bytes;
+mod exact;
 pub mod layer;
 mod packed;
-mod recent;
+mod pre_rope;
 pub mod retention;
 
 pub use bytes::CacheBytes;
 pub use layer::{Appended, LayerCache};
+pub use pre_rope::PreRope;
 
 use crate::policy::{LayerFormat, Plan, SideFormat};
 use crate::{Error, Result};
+use std::sync::Arc;
+
+/// The most that a plan may have of anything that is counted in tokens.
+const MOST_TOKENS: usize = u32::MAX as usize;
 
 /// Elements in a block of llama.cpp's cache formats.
 pub(crate) const GGML_BLOCK: usize = 32;
@@ -77,11 +84,31 @@ impl KvCache {
     /// An empty cache.
     ///
     /// # Errors
-    /// If the plan does not fit the shape; see [`check_plan`].
+    /// If the plan does not fit the shape; see [`check_plan`]. A plan that holds keys before rotary embedding
+    /// needs to know the model: [`Llama::new_cache`](crate::model::Llama::new_cache).
     pub fn new(shape: CacheShape, plan: &Plan) -> Result<KvCache> {
+        KvCache::with_pre_rope(shape, plan, &[])
+    }
+
+    /// The same; `pre_rope` has for each layer what is taken off its keys, if the plan asks for that.
+    ///
+    /// # Errors
+    /// As [`KvCache::new`].
+    pub fn with_pre_rope(
+        shape: CacheShape,
+        plan: &Plan,
+        pre_rope: &[Arc<PreRope>],
+    ) -> Result<KvCache> {
         let formats = check_plan(shape, plan)?;
-        let layers =
-            formats.into_iter().map(|format| LayerCache::new(shape, format, plan)).collect();
+        if plan.pre_rope && pre_rope.len() != shape.n_layers {
+            let problem = "keys before rotary embedding need a model's cache".to_owned();
+            return Err(Error::PlanDoesNotFit { plan: plan.to_string(), problem });
+        }
+        let taken_off = |layer: usize| pre_rope.get(layer).filter(|_| plan.pre_rope).cloned();
+        let layers = formats.into_iter().enumerate();
+        let layers = layers
+            .map(|(layer, format)| LayerCache::new(shape, format, plan, taken_off(layer)))
+            .collect();
         Ok(KvCache { shape, layers })
     }
 
@@ -135,6 +162,11 @@ impl KvCache {
 pub fn check_plan(shape: CacheShape, plan: &Plan) -> Result<Vec<LayerFormat>> {
     let formats = plan.layer_formats(shape.n_layers)?;
     let refuse = |problem: String| Err(Error::PlanDoesNotFit { plan: plan.to_string(), problem });
+    for (what, number) in [("window", plan.window), ("group", plan.group), ("sinks", plan.sinks)] {
+        if number > MOST_TOKENS {
+            return refuse(format!("a {what} of {number} is more than any text; take less"));
+        }
+    }
     if plan.group == 0 {
         return refuse("a group of 0 elements can't be quantized; the paper's is 32".into());
     }
@@ -151,6 +183,32 @@ pub fn check_plan(shape: CacheShape, plan: &Plan) -> Result<Vec<LayerFormat>> {
             below + plan.group
         ));
     }
+    if has(|side| matches!(side, SideFormat::Int(_) | SideFormat::IntChannels(_)))
+        && !plan.group.is_multiple_of(8)
+    {
+        let below = plan.group / 8 * 8;
+        return refuse(format!(
+            "integer keys are packed in whole bytes, but a group of {} tokens is no multiple of 8; \
+             take {} or {}",
+            plan.group,
+            below.max(8),
+            below + 8
+        ));
+    }
+    if (plan.rotate.keys || plan.rotate.values) && !shape.head_dim.is_power_of_two() {
+        return refuse(format!(
+            "a head of {} channels can't be rotated: that takes a power of two",
+            shape.head_dim
+        ));
+    }
+    if plan.pre_rope && plan.rotate.keys {
+        return refuse("keys before rotary embedding can't be rotated, too".into());
+    }
+    for (layer, format) in formats.iter().enumerate() {
+        if let Some(problem) = problem(shape, format) {
+            return refuse(format!("layer {layer}: {problem}"));
+        }
+    }
     if has(|side| matches!(side, SideFormat::Q8_0 | SideFormat::Q4_0))
         && !shape.head_dim.is_multiple_of(GGML_BLOCK)
     {
@@ -160,6 +218,33 @@ pub fn check_plan(shape: CacheShape, plan: &Plan) -> Result<Vec<LayerFormat>> {
         ));
     }
     Ok(formats)
+}
+
+/// Why a format of a layer can't store heads of this shape, if it can't.
+fn problem(shape: CacheShape, format: &LayerFormat) -> Option<String> {
+    let heads = |side: &str, n: usize| {
+        let has = shape.n_kv_heads;
+        (n != has).then(|| format!("{side} for {n} KV heads, but the model has {has}"))
+    };
+    let keys = match &format.keys {
+        SideFormat::IntHeads(_) => {
+            Some("keys have bits for each channel, not each head".to_owned())
+        }
+        SideFormat::IntChannels(channels) => heads("key_bits", channels.len())
+            .or_else(|| channels.iter().find_map(|head| head.problem(shape.head_dim))),
+        _ => None,
+    };
+    let values = match &format.values {
+        SideFormat::IntChannels(_) => {
+            Some("values have bits for each head, not each channel".to_owned())
+        }
+        SideFormat::IntHeads(bits) => heads("value_bits", bits.len()).or_else(|| {
+            let bad = bits.iter().find(|bits| !(1..=8).contains(*bits));
+            bad.map(|bits| format!("values of {bits} bits; 1 to 8 are possible"))
+        }),
+        _ => None,
+    };
+    keys.or(values)
 }
 
 #[cfg(test)]

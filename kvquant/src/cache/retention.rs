@@ -1,4 +1,4 @@
-//! Which tokens of a side are packed, and when.
+//! Which tokens of a side are packed, and when. Sinks, which never are, don't count here.
 //!
 //! Perplexity and generation are only honest if the query at position t sees exactly the cache that
 //! decoding t tokens one at a time would have left. [`Retention::packed_for_query`] states that
@@ -15,6 +15,13 @@ pub enum Retention {
     Gather {
         /// Tokens gathered, a multiple of the group.
         block: usize,
+    },
+    /// Integer keys: the last `window` stay, each older group is packed as it falls out as a whole.
+    Lag {
+        /// Tokens kept at least.
+        window: usize,
+        /// Tokens of a group.
+        group: usize,
     },
     /// Values of KIVI and AsymKV: the last `window` stay, each older one is packed as it falls out.
     Slide {
@@ -43,6 +50,9 @@ impl Retention {
         match self {
             Retention::KeepAll => 0,
             Retention::Gather { block } => base + n_tokens.saturating_sub(base) / block * block,
+            Retention::Lag { window, group } => {
+                base + n_tokens.saturating_sub(window).saturating_sub(base) / group * group
+            }
             Retention::Slide { window } => n_tokens.saturating_sub(window).max(base),
             Retention::Immediate => n_tokens,
         }
@@ -64,6 +74,15 @@ mod tests {
     }
 
     #[test]
+    fn integer_keys_keep_the_window_and_what_a_group_lacks() {
+        let keys = Retention::Lag { window: 64, group: 32 };
+        assert_eq!(keys.packed_at_rest(0, 95), 0);
+        assert_eq!(keys.packed_at_rest(0, 96), 32);
+        assert_eq!(keys.packed_at_rest(32, 127), 32);
+        assert_eq!(keys.packed_at_rest(32, 128), 64);
+    }
+
+    #[test]
     fn sliding_values_keep_the_window() {
         let values = Retention::Slide { window: 128 };
         assert_eq!(values.packed_for_query(0, 128), 0);
@@ -76,11 +95,12 @@ mod tests {
         /// Where a run of tokens is cut into two chunks changes nothing for any query.
         #[test]
         fn chunking_changes_nothing(
-            which in 0usize..4, parameter in 1usize..40, first in 0usize..200, query in 0usize..200,
+            which in 0usize..5, parameter in 1usize..40, first in 0usize..200, query in 0usize..200,
         ) {
             let retention = [
                 Retention::KeepAll,
                 Retention::Gather { block: parameter },
+                Retention::Lag { window: parameter, group: 7 },
                 Retention::Slide { window: parameter },
                 Retention::Immediate,
             ][which];

@@ -3,7 +3,7 @@ use super::*;
 use proptest::prelude::*;
 
 const SHAPE: CacheShape = CacheShape { n_layers: 2, n_kv_heads: 2, head_dim: 64 };
-const PLANS: [&str; 9] = [
+const PLANS: [&str; 13] = [
     "f16",
     "kivi-2",
     "kivi-8:window=0",
@@ -13,6 +13,10 @@ const PLANS: [&str; 9] = [
     "q8_0/rtn2:window=96",
     "q8_0/q4_0",
     "f16/rtn1:group=7,window=70",
+    "kivi-2:sinks=4,key-levels=centroid,value-levels=unbiased,rotate=values",
+    "int2/int1:window=64,group=64,sinks=4,rotate=values",
+    "int5/int3:window=20,group=16,rotate=both",
+    "q8_0/int2:sinks=300",
 ];
 
 /// Numbers that differ by position, head and channel.
@@ -36,16 +40,15 @@ fn seen(cache: &mut KvCache, n_tokens: usize) -> Vec<f32> {
     let appended = cache.layer_mut(0).append(&row, &row).unwrap();
     let mut all = Vec::new();
     for side in [appended.keys(), appended.values()] {
-        let packed = side.packed_for_query(n_tokens).min(n_tokens);
-        let mut rows = vec![0.0; n_tokens * shape.head_dim];
-        let (old, recent) = rows.split_at_mut(packed * shape.head_dim);
-        if packed > 0 {
-            side.decode_packed(1, 0..packed, old);
+        let packed = side.seen(n_tokens).packed;
+        for token in 0..n_tokens {
+            let mut row = vec![0.0; shape.head_dim];
+            match packed.contains(&token) {
+                true => side.decode_packed(1, token..token + 1, &mut row),
+                false => side.decode_exact(1, token..token + 1, &mut row),
+            }
+            all.extend(row);
         }
-        if packed < n_tokens {
-            side.decode_recent(1, packed..n_tokens, recent);
-        }
-        all.extend(rows);
     }
     all
 }
@@ -124,8 +127,25 @@ fn plans_that_do_not_fit_say_why() {
     };
     check("kivi-2:window=100", SHAPE, "no multiple of the group of 32; take 96 or 128");
     check("kivi-2:group=0", SHAPE, "a group of 0 elements");
+    let most = u64::MAX;
+    check(&format!("f16:sinks={most}"), SHAPE, "more than any text; take less");
     check("asymkv-3/0", SHAPE, "the model has 2 layers");
     check("q8_0", CacheShape { head_dim: 8, ..SHAPE }, "blocks of 32 channels, but a head has 8");
+    check("int2:group=12,window=24", SHAPE, "no multiple of 8; take 8 or 16");
+    let odd = CacheShape { head_dim: 96, ..SHAPE };
+    check("f16:rotate=both", odd, "96 channels can't be rotated");
+    let check = |layer: &str, expected: &str| {
+        let text = format!("keys = \"f16\"\nvalues = \"f16\"\n[[layers]]\nrange = \"1\"\n{layer}");
+        let plan = Plan::from_toml(&text).unwrap();
+        let message = KvCache::new(SHAPE, &plan).unwrap_err().to_string();
+        assert!(message.contains(expected), "{message}");
+    };
+    check("key_bits = [\"2\"]", "layer 1: key_bits for 1 KV heads, but the model has 2");
+    check("key_bits = [\"2\", \"222\"]", "bits for 3 channels, but a head has 64");
+    check("key_bits = [\"2\", \"9\"]", "9 bits for a channel");
+    check("key_bits = [\"2\", \"2\"]\nkey_ranges = [[1], [1]]", "ranges for 1 channels");
+    check("value_bits = [1, 2, 3]", "value_bits for 3 KV heads");
+    check("value_bits = [1, 0]", "values of 0 bits");
 }
 
 #[test]

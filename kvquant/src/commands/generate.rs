@@ -78,7 +78,7 @@ impl Generate {
                 context_len - 1
             )));
         }
-        let mut cache = KvCache::new(model.config().cache_shape(), &plan)?;
+        let mut cache = model.new_cache(&plan)?;
         let start = Instant::now();
         let mut logits = prefill(&model, &mut cache, &prompt)?;
         let prefill_time = start.elapsed();

@@ -10,6 +10,7 @@ mod generate;
 mod memory;
 mod options;
 mod perplexity;
+mod search;
 
 use clap::{Parser, Subcommand};
 use common::command::mark_bad_input;
@@ -23,9 +24,16 @@ Plans (--kv):
   kivi-2           keys and values of every layer in 2 bits (1, 2, 4 or 8)
   asymkv-16/0      AsymKV-16/0: keys of the first 16 layers in 2 bits, all else in 1
   asymkv-4/1-16/0  the same with 4 and 1 bits
-  q8_0/q4_0        keys/values in any of f16, q8_0, q4_0, rtn8, rtn4, rtn2, rtn1
-  PLAN.toml        a format for any range of layers
-Options follow a colon: kivi-2:window=512,group=64
+  q8_0/q4_0        keys/values in any of f16, q8_0, q4_0, rtn8 to rtn1 (the paper's), int8 to int1
+  PLAN.toml        a format for any range of layers, bits by head and by channel
+Options follow a colon: kivi-2:window=512,group=64,sinks=4
+  window=TOKENS    recent tokens in half precision; sinks=TOKENS: the first ones
+  group=ELEMENTS   tokens of a channel of keys, channels of a token of values
+  key-levels=RULE, value-levels=RULE
+                   where levels lie: minmax (the paper), centroid, least-squares, unbiased
+  rotate=SIDES     a Hadamard rotation of keys, values or both
+  pre-rope         keys before rotary embedding, without their bias
+  jensen           logits corrected for the noise of packed keys
 
 Example:
   kvquant generate --kv kivi-2 --prompt \"The capital of France?\"")]
@@ -40,6 +48,7 @@ enum Command {
     Generate(generate::Generate),
     Perplexity(perplexity::Perplexity),
     Memory(memory::Memory),
+    Search(search::SearchCommand),
 }
 
 impl Cli {
@@ -50,6 +59,7 @@ impl Cli {
             Command::Generate(command) => command.run(),
             Command::Perplexity(command) => command.run(),
             Command::Memory(command) => command.run(),
+            Command::Search(command) => command.run(),
         };
         result.map_err(|error| mark_bad_input(error, kvquant::Error::is_bad_input))
     }

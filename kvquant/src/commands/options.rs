@@ -1,6 +1,8 @@
 //! Options that several commands share.
 
+use anyhow::Context;
 use clap::Args;
+use common::command::InputContext;
 use common::progress::Progress;
 use kvquant::model::gguf::Gguf;
 use kvquant::model::tokenizer::Tokenizer;
@@ -67,4 +69,20 @@ pub fn parse_plan(text: &str) -> kvquant::Result<Plan> {
         true => Plan::from_file(Path::new(text)),
         false => text.parse(),
     }
+}
+
+/// The text of a file, or of a data set where there is none, and what to call it.
+pub fn read_text(file: Option<&Path>, data_set: &str) -> anyhow::Result<(String, String)> {
+    let path = match file {
+        Some(path) => path.to_owned(),
+        None => {
+            let asset = common::assets::find(data_set)
+                .with_context(|| format!("the registry has no {data_set}"))?;
+            common::command::store(None).obtain(asset, &Progress::stderr())?
+        }
+    };
+    let text = std::fs::read_to_string(&path)
+        .bad_input(format!("the text {} can't be read", path.display()))?;
+    let name = path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned();
+    Ok((name, text))
 }

@@ -1,9 +1,8 @@
 //! `kvquant perplexity`
 
-use super::options::{ModelOptions, PlanOptions};
-use anyhow::Context;
+use super::options::{ModelOptions, PlanOptions, read_text};
 use clap::Args;
-use common::command::{InputContext, print, print_json};
+use common::command::{print, print_json};
 use common::progress::{Progress, Unit};
 use kvquant::eval::{Evaluation, Protocol, ScoringRule, evaluate};
 use serde_json::json;
@@ -48,7 +47,7 @@ impl Perplexity {
     /// Runs the command.
     pub fn run(self) -> anyhow::Result<()> {
         let plan = self.plan.plan();
-        let (name, text) = self.text()?;
+        let (name, text) = read_text(self.text.as_deref(), "wikitext-2-raw-test")?;
         let (model, tokenizer) = self.model.load()?;
         let tokens = tokenizer.encode(&text, false)?;
         let protocol = Protocol {
@@ -69,22 +68,6 @@ impl Perplexity {
         bar.finish();
         let seconds = start.elapsed().as_secs_f64();
         self.print(&plan.to_string(), &name, &evaluation, seconds)
-    }
-
-    /// The text and what to call it.
-    fn text(&self) -> anyhow::Result<(String, String)> {
-        let path = match &self.text {
-            Some(path) => path.clone(),
-            None => {
-                let asset = common::assets::find("wikitext-2-raw-test")
-                    .context("the registry has WikiText-2")?;
-                common::command::store(None).obtain(asset, &Progress::stderr())?
-            }
-        };
-        let text = std::fs::read_to_string(&path)
-            .bad_input(format!("the text {} can't be read", path.display()))?;
-        let name = path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned();
-        Ok((name, text))
     }
 
     fn print(

@@ -133,7 +133,7 @@ pub fn evaluate(
         if let Some(bos) = protocol.bos {
             window[0] = bos;
         }
-        let mut cache = KvCache::new(model.config().cache_shape(), plan)?;
+        let mut cache = model.new_cache(plan)?;
         let score = score_window(model, &window, &mut cache, protocol)?;
         cache_bytes = cache.bytes();
         on_window(score);

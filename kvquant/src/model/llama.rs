@@ -5,11 +5,13 @@ use super::gguf::Gguf;
 use super::rope::{Rope, Turns};
 use super::weights::{Linear, WeightFormat, checked, vector};
 use crate::attention::attend;
-use crate::cache::KvCache;
+use crate::cache::{KvCache, LayerCache, PreRope};
+use crate::policy::Plan;
 use crate::{Error, Result};
 use candle_core::{Device, Tensor};
 use candle_nn::ops::{rms_norm, silu};
 use std::ops::Range;
+use std::sync::Arc;
 
 const EMBEDDING: &str = "token_embd.weight";
 const OUTPUT: &str = "output";
@@ -21,7 +23,9 @@ pub struct Llama {
     /// Kept open for the embedding table, whose rows are looked up in the file.
     gguf: Gguf,
     vocab_size: usize,
-    rope: Rope,
+    rope: Arc<Rope>,
+    /// What is taken off each layer's keys where a plan asks for it.
+    pre_rope: Vec<Arc<PreRope>>,
     layers: Vec<Layer>,
     output_norm: Tensor,
     output: Linear,
@@ -52,6 +56,17 @@ pub struct Chunk<'a> {
     pub logits: Range<usize>,
 }
 
+/// What enters the attention of a layer, after rotary embedding.
+#[derive(Debug)]
+pub struct AttentionInputs {
+    /// `[tokens][heads][head_dim]`
+    pub queries: Vec<f32>,
+    /// `[tokens][KV heads][head_dim]`
+    pub keys: Vec<f32>,
+    /// `[tokens][KV heads][head_dim]`
+    pub values: Vec<f32>,
+}
+
 impl Llama {
     /// Loads the model of an open file.
     ///
@@ -63,7 +78,7 @@ impl Llama {
         checked(&gguf, EMBEDDING, &[vocab_size, config.hidden_len])?;
         let layers = (0..config.n_layers)
             .map(|layer| Layer::load(&gguf, layer, &config, format))
-            .collect::<Result<_>>()?;
+            .collect::<Result<Vec<Layer>>>()?;
         let output_norm = vector(&gguf, "output_norm.weight", config.hidden_len)?;
         // Models without an output matrix reuse the embedding.
         let output_name = match gguf.has_tensor(&format!("{OUTPUT}.weight")) {
@@ -71,8 +86,13 @@ impl Llama {
             false => EMBEDDING.trim_end_matches(".weight"),
         };
         let output = Linear::load(&gguf, output_name, vocab_size, config.hidden_len, format)?;
-        let rope = Rope::new(&gguf, &config)?;
-        Ok(Llama { config, gguf, vocab_size, rope, layers, output_norm, output })
+        let rope = Arc::new(Rope::new(&gguf, &config)?);
+        let taken_off = |layer: &Layer| {
+            let bias = layer.key.bias().map_or(Ok(Vec::new()), to_vec)?;
+            Ok(Arc::new(PreRope::new(Arc::clone(&rope), bias)))
+        };
+        let pre_rope = layers.iter().map(taken_off).collect::<Result<_>>()?;
+        Ok(Llama { config, gguf, vocab_size, rope, pre_rope, layers, output_norm, output })
     }
 
     /// Sizes and constants.
@@ -88,6 +108,14 @@ impl Llama {
     /// Number of tokens in the vocabulary.
     pub fn vocab_size(&self) -> usize {
         self.vocab_size
+    }
+
+    /// An empty cache for a sequence of this model.
+    ///
+    /// # Errors
+    /// If the plan does not fit the model.
+    pub fn new_cache(&self, plan: &Plan) -> Result<KvCache> {
+        KvCache::with_pre_rope(self.config.cache_shape(), plan, &self.pre_rope)
     }
 
     /// Runs chunks of several sequences, of any lengths, through the model at once: their tokens
@@ -143,31 +171,77 @@ impl Llama {
             first..first + chunk.tokens.len()
         });
         let turns = self.rope.turns(positions);
-        let mut x = self.embed(chunks)?;
+        let mut x = self.embed(chunks.iter().flat_map(|chunk| chunk.tokens))?;
         for (layer_idx, layer) in self.layers.iter().enumerate() {
-            x = self.run_layer(layer_idx, layer, &x, &turns, chunks)?;
+            x = self.run_layer(layer, &x, &turns, |attention| {
+                self.attend(layer_idx, attention, chunks)
+            })?;
         }
         self.logits(&x, chunks)
     }
 
-    /// `[tokens][hidden_len]`
-    fn embed(&self, chunks: &[Chunk<'_>]) -> Result<Tensor> {
+    /// The hidden states `[tokens][hidden_len]` that enter the first layer.
+    ///
+    /// # Errors
+    /// If a token is not in the vocabulary.
+    pub fn embed<'t>(&self, tokens: impl IntoIterator<Item = &'t u32>) -> Result<Tensor> {
         let table = self.gguf.tensor(EMBEDDING)?;
         let mut rows = Vec::new();
-        for &token in chunks.iter().flat_map(|chunk| chunk.tokens) {
+        for &token in tokens {
             rows.extend(table.dequantize_row(token as usize)?);
         }
         let n_tokens = rows.len() / self.config.hidden_len;
         Ok(Tensor::from_vec(rows, (n_tokens, self.config.hidden_len), &Device::Cpu)?)
     }
 
-    fn run_layer(
+    /// Runs one layer over the hidden states `[tokens][hidden_len]` of the next tokens of one sequence.
+    /// What enters its attention is shown to `observe`.
+    ///
+    /// With [`Llama::embed`] and [`Llama::predict`] this is the forward pass in steps, of which the later
+    /// ones can be run again with another cache.
+    ///
+    /// # Errors
+    /// If the computation fails.
+    ///
+    /// # Panics
+    /// If there is no such layer.
+    pub fn step(
         &self,
         layer_idx: usize,
+        hidden: &Tensor,
+        cache: &mut LayerCache,
+        observe: impl FnOnce(&AttentionInputs),
+    ) -> Result<Tensor> {
+        let first = cache.n_tokens();
+        let turns = self.rope.turns(first..first + hidden.dim(0)?);
+        self.run_layer(&self.layers[layer_idx], hidden, &turns, |attention| {
+            observe(attention);
+            let appended = cache.append(&attention.keys, &attention.values)?;
+            let mut output = vec![0.0; attention.queries.len()];
+            attend(&appended, self.config.heads, &attention.queries, &mut output)?;
+            Ok(Tensor::from_vec(
+                output,
+                (hidden.dim(0)?, self.config.heads.row_len()),
+                &Device::Cpu,
+            )?)
+        })
+    }
+
+    /// Logits `[tokens][vocab_size]` from the hidden states that leave the last layer.
+    ///
+    /// # Errors
+    /// If the computation fails.
+    pub fn predict(&self, hidden: &Tensor) -> Result<Tensor> {
+        let rows = rms_norm(hidden, &self.output_norm, self.config.rms_norm_epsilon)?;
+        self.output.forward(&rows)
+    }
+
+    fn run_layer(
+        &self,
         layer: &Layer,
         x: &Tensor,
         turns: &Turns,
-        chunks: &mut [Chunk<'_>],
+        attend: impl FnOnce(&AttentionInputs) -> Result<Tensor>,
     ) -> Result<Tensor> {
         let epsilon = self.config.rms_norm_epsilon;
         let h = rms_norm(x, &layer.attention_norm, epsilon)?;
@@ -176,7 +250,7 @@ impl Llama {
         let values = to_vec(&layer.value.forward(&h)?)?;
         self.rope.apply(turns, &mut queries);
         self.rope.apply(turns, &mut keys);
-        let attended = self.attend(layer_idx, &queries, &keys, &values, chunks)?;
+        let attended = attend(&AttentionInputs { queries, keys, values })?;
         let x = (x + layer.attention_output.forward(&attended)?)?;
         let h = rms_norm(&x, &layer.ffn_norm, epsilon)?;
         let h = (silu(&layer.gate.forward(&h)?)? * layer.up.forward(&h)?)?;
@@ -187,9 +261,7 @@ impl Llama {
     fn attend(
         &self,
         layer_idx: usize,
-        queries: &[f32],
-        keys: &[f32],
-        values: &[f32],
+        AttentionInputs { queries, keys, values }: &AttentionInputs,
         chunks: &mut [Chunk<'_>],
     ) -> Result<Tensor> {
         let heads = self.config.heads;
@@ -216,10 +288,7 @@ impl Llama {
             first += chunk.tokens.len();
             logits.push(match chunk.logits.is_empty() {
                 true => Tensor::from_vec(Vec::<f32>::new(), (0, self.vocab_size), &Device::Cpu)?,
-                false => {
-                    let rows = rms_norm(&rows, &self.output_norm, self.config.rms_norm_epsilon)?;
-                    self.output.forward(&rows)?
-                }
+                false => self.predict(&rows)?,
             });
         }
         Ok(logits)

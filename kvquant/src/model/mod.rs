@@ -22,7 +22,7 @@ pub mod shapes;
 pub mod tokenizer;
 pub mod weights;
 
-pub use llama::{Chunk, Llama};
+pub use llama::{AttentionInputs, Chunk, Llama};
 pub use weights::WeightFormat;
 
 /// Writes small GGUF files: shared with the integration tests.

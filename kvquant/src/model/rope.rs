@@ -20,6 +20,14 @@ pub struct Turns {
     turns: Vec<(f32, f32)>,
 }
 
+impl Turns {
+    /// The turns back.
+    pub fn reversed(mut self) -> Turns {
+        self.turns.iter_mut().for_each(|(_, sin)| *sin = -*sin);
+        self
+    }
+}
+
 impl Rope {
     /// The embedding of the model in `gguf`. A tensor `rope_freqs.weight`, which Llama 3.1 and later
     /// use to stretch their context, divides the frequencies.

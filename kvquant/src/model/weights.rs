@@ -82,6 +82,11 @@ impl Linear {
         Ok(Linear { weight, bias })
     }
 
+    /// The bias, if there is one.
+    pub fn bias(&self) -> Option<&Tensor> {
+        self.bias.as_ref()
+    }
+
     /// `[rows][inputs]` to `[rows][outputs]`; a row's result does not depend on the other rows.
     ///
     /// # Errors

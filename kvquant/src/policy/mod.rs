@@ -12,5 +12,5 @@ pub mod format;
 pub mod notation;
 pub mod plan;
 
-pub use format::SideFormat;
-pub use plan::{LayerFormat, Plan, Rule};
+pub use format::{KeyChannels, SideFormat};
+pub use plan::{LayerFormat, Plan, Rule, Sides};

@@ -5,22 +5,46 @@
 //! kivi-2          KIVI: keys and values of every layer in 2 bits (1, 2, 4 or 8)
 //! asymkv-16/0     AsymKV-16/0 of the paper: keys of the first 16 layers in 2 bits, all else in 1
 //! asymkv-4/1-16/0 the same with 4 bits for the high width and 1 for the low one
-//! q8_0/q4_0       keys / values in any two formats: f16, q8_0, q4_0, rtn8, rtn4, rtn2, rtn1
+//! q8_0/q4_0       keys / values in any two formats: f16, q8_0, q4_0, rtn8 to rtn1, int8 to int1
 //! q8_0            both in that format
 //! ```
 //!
 //! Options follow a colon: `kivi-2:window=512,group=64`. [`Plan`] prints the same notation, options
 //! only where they differ from the paper's.
+//!
+//! | option | what |
+//! |---|---|
+//! | `window=128` | recent tokens in half precision |
+//! | `group=32` | elements of a group |
+//! | `sinks=4` | first tokens in half precision |
+//! | `key-levels=centroid`, `value-levels=unbiased` | where levels lie: minmax, centroid, least-squares, unbiased |
+//! | `rotate=values` | which sides are rotated: keys, values, both |
+//! | `pre-rope` | keys are stored before rotary embedding, without their bias |
+//! | `jensen` | logits are corrected for the noise of packed keys |
 
 use super::format::SideFormat;
-use super::plan::{LayerFormat, Plan, Rule};
+use super::plan::{LayerFormat, Plan, Rule, Sides};
 use crate::quant::bits::BitWidth;
+use crate::quant::levels::Levels;
 use crate::{Error, Result};
 use std::fmt;
 use std::ops::Range;
 use std::str::FromStr;
 
 const WIDTHS: &str = "1, 2, 4 or 8 bits";
+
+const WINDOW: &str = "window";
+const GROUP: &str = "group";
+const SINKS: &str = "sinks";
+const KEY_LEVELS: &str = "key-levels";
+const VALUE_LEVELS: &str = "value-levels";
+const ROTATE: &str = "rotate";
+const PRE_ROPE: &str = "pre-rope";
+const JENSEN: &str = "jensen";
+
+/// For messages.
+const OPTIONS: &str = "window, group, sinks, key-levels, value-levels, rotate, pre-rope or jensen";
+const ROTATED: &str = "keys, values or both";
 
 impl FromStr for Plan {
     type Err = Error;
@@ -41,14 +65,29 @@ impl FromStr for Plan {
 
 impl fmt::Display for Plan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(name) = &self.name {
+            return f.write_str(name);
+        }
         write!(f, "{}", self.rule)?;
+        let number = |value: usize, usual: usize| (value != usual).then(|| value.to_string());
+        let options = [
+            (WINDOW, number(self.window, Plan::DEFAULT_WINDOW)),
+            (GROUP, number(self.group, Plan::DEFAULT_GROUP)),
+            (SINKS, number(self.sinks, 0)),
+            (KEY_LEVELS, self.levels.keys.map(|levels| levels.to_string())),
+            (VALUE_LEVELS, self.levels.values.map(|levels| levels.to_string())),
+            (ROTATE, rotated_name(self.rotate).map(str::to_owned)),
+        ];
         let mut separator = ':';
-        for (name, value, default) in [
-            ("window", self.window, Plan::DEFAULT_WINDOW),
-            ("group", self.group, Plan::DEFAULT_GROUP),
-        ] {
-            if value != default {
+        for (name, value) in options {
+            if let Some(value) = value {
                 write!(f, "{separator}{name}={value}")?;
+                separator = ',';
+            }
+        }
+        for (name, is_on) in [(PRE_ROPE, self.pre_rope), (JENSEN, self.jensen)] {
+            if is_on {
+                write!(f, "{separator}{name}")?;
                 separator = ',';
             }
         }
@@ -137,7 +176,7 @@ impl<'a> Part<'a> {
 fn parse_rule(part: &Part<'_>) -> Result<Rule> {
     if let Some(bits) = part.strip_prefix("kivi-") {
         let format = SideFormat::Rtn(parse_width(&bits)?);
-        return Ok(Rule::Uniform(LayerFormat { keys: format, values: format }));
+        return Ok(Rule::Uniform(LayerFormat::both(format)));
     }
     if let Some(rest) = part.strip_prefix("asymkv-") {
         return parse_asymkv(&rest);
@@ -182,15 +221,53 @@ fn parse_options(part: &Part<'_>, plan: &mut Plan) -> Result<()> {
                 options
             }
         };
-        let (name, value) =
-            option.split_once('=').ok_or_else(|| option.error("window=TOKENS or group=TOKENS"))?;
+        match option.str() {
+            PRE_ROPE => {
+                plan.pre_rope = true;
+                continue;
+            }
+            JENSEN => {
+                plan.jensen = true;
+                continue;
+            }
+            _ => {}
+        }
+        let (name, value) = option
+            .split_once('=')
+            .ok_or_else(|| option.error(format!("NAME=VALUE of {OPTIONS}")))?;
         match name.str() {
-            "window" => plan.window = parse_number(&value, "a number of tokens")?,
-            "group" => plan.group = parse_number(&value, "a number of elements")?,
-            _ => return Err(name.error("window or group")),
+            WINDOW => plan.window = parse_number(&value, "a number of tokens")?,
+            GROUP => plan.group = parse_number(&value, "a number of elements")?,
+            SINKS => plan.sinks = parse_number(&value, "a number of tokens")?,
+            KEY_LEVELS => plan.levels.keys = Some(parse_levels(&value)?),
+            VALUE_LEVELS => plan.levels.values = Some(parse_levels(&value)?),
+            ROTATE => {
+                plan.rotate = parse_rotated(value.str()).ok_or_else(|| value.error(ROTATED))?
+            }
+            _ => return Err(name.error(OPTIONS)),
         }
     }
     Ok(())
+}
+
+fn parse_levels(part: &Part<'_>) -> Result<Levels> {
+    part.str().parse().map_err(|()| part.error(Levels::NAMES))
+}
+
+const SIDES: [(&str, Sides<bool>); 3] = [
+    ("keys", Sides { keys: true, values: false }),
+    ("values", Sides { keys: false, values: true }),
+    ("both", Sides { keys: true, values: true }),
+];
+
+/// `keys`, `values` or `both`.
+pub(super) fn parse_rotated(text: &str) -> Option<Sides<bool>> {
+    SIDES.into_iter().find(|(name, _)| *name == text).map(|(_, sides)| sides)
+}
+
+/// The name of the sides, if there are any.
+pub(super) fn rotated_name(rotated: Sides<bool>) -> Option<&'static str> {
+    SIDES.into_iter().find(|(_, sides)| *sides == rotated).map(|(name, _)| name)
 }
 
 fn split_pair<'a>(part: &Part<'a>, expected: &str) -> Result<(Part<'a>, Part<'a>)> {
@@ -235,6 +312,12 @@ mod tests {
         check("q8_0", Plan::uniform(SideFormat::Q8_0, SideFormat::Q8_0));
         check("rtn1/f16", Plan::uniform(rtn(1), SideFormat::F16));
         check("kivi-2:window=512", Plan::uniform(rtn(2), rtn(2)).with_window(512));
+        let mut fine = Plan::uniform(SideFormat::Int(2), SideFormat::Int(1)).with_window(64);
+        fine.sinks = 4;
+        fine.levels = Sides { keys: Some(Levels::Centroid), values: Some(Levels::Unbiased) };
+        fine.rotate.values = true;
+        let options = "window=64,sinks=4,key-levels=centroid,value-levels=unbiased,rotate=values";
+        check(&format!("int2/int1:{options}"), fine);
         let mut wide = Plan::asymkv(16, 0);
         wide.rule = Rule::Prefix {
             high: BitWidth::Four,
@@ -270,8 +353,10 @@ mod tests {
         check_error("asymkv-16/z", "          ^", "a number of layers");
         check_error("asymkv-+1/0", "       ^^", "a number of layers");
         check_error("kivi-2:window=no", "              ^^", "a number of tokens");
-        check_error("kivi-2:windo=1", "       ^^^^^", "window or group");
-        check_error("kivi-2:window", "       ^^^^^^", "window=TOKENS or group=TOKENS");
+        check_error("kivi-2:windo=1", "       ^^^^^", OPTIONS);
+        check_error("kivi-2:window", "       ^^^^^^", &format!("NAME=VALUE of {OPTIONS}"));
+        check_error("kivi-2:key-levels=max", "                  ^^^", Levels::NAMES);
+        check_error("kivi-2:rotate=all", "              ^^^", ROTATED);
         let formats = format!("kivi-BITS, asymkv-LK/LV, or one of {}", SideFormat::NAMES);
         check_error("q8_0/q5_0", "     ^^^^", &formats);
         check_error("", "^", &formats);
@@ -283,16 +368,17 @@ mod tests {
         #[test]
         fn printed_plans_parse(
             high in 0usize..4, low in 0usize..4, k in 0usize..99, v in 0usize..99,
-            window in 0usize..1000, group in 1usize..300,
+            window in 0usize..1000, group in 1usize..300, sinks in 0usize..9, levels in 0usize..4,
         ) {
-            let plan = Plan {
-                rule: Rule::Prefix {
-                    high: BitWidth::ALL[high], low: BitWidth::ALL[low],
-                    key_layers: k, value_layers: v,
-                },
-                window,
-                group,
+            let rule = Rule::Prefix {
+                high: BitWidth::ALL[high], low: BitWidth::ALL[low],
+                key_layers: k, value_layers: v,
             };
+            let mut plan = Plan { window, group, sinks, ..Plan::new(rule) };
+            plan.levels.values = Some(Levels::ALL[levels]);
+            plan.rotate.keys = levels == 0;
+            plan.pre_rope = levels == 1;
+            plan.jensen = sinks == 2;
             prop_assert_eq!(plan.to_string().parse::<Plan>().unwrap(), plan);
         }
 

@@ -2,12 +2,15 @@
 
 use super::format::SideFormat;
 use crate::quant::bits::BitWidth;
+use crate::quant::levels::Levels;
 use crate::{Error, Result};
 use std::ops::Range;
 
 /// How the cache of a model is stored, for a model of any number of layers.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Plan {
+    /// What people call it, where it is more than its notation says.
+    pub name: Option<String>,
     /// The formats of the layers.
     pub rule: Rule,
     /// Tokens of the recent window R that stay in half precision behind the round-to-nearest
@@ -15,9 +18,46 @@ pub struct Plan {
     /// as in KIVI. 0 keeps only what a group of keys still lacks.
     pub window: usize,
     /// Elements in a group of the round-to-nearest formats: tokens of a channel for keys, channels
-    /// of a token for values (never more than the head has).
+    /// of a token for values (never more than the head has). Integer values have one group a head.
     pub group: usize,
+    /// The first tokens of a sequence, which many heads attend to whatever comes: they stay in half
+    /// precision and in no group, on both sides. The paper has none.
+    pub sinks: usize,
+    /// Where the levels of a group lie; each format has a rule of its own if absent.
+    pub levels: Sides<Option<Levels>>,
+    /// Which sides are stored after a Hadamard rotation along the head. Queries are rotated with the keys,
+    /// and the output is rotated back: but for rounding, nothing changes.
+    pub rotate: Sides<bool>,
+    /// Whether keys are stored as they were before rotary embedding and without their bias, which have to be
+    /// applied again whenever they are read.
+    pub pre_rope: bool,
+    /// Whether logits of packed keys are corrected for the noise of their quantization: half the variance
+    /// that it gives them is added, as the mean of an exponential grows with its exponent's variance
+    /// (Jensen's inequality).
+    pub jensen: bool,
 }
+
+/// Something that keys and values have each.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub struct Sides<T> {
+    /// The keys'.
+    pub keys: T,
+    /// The values'.
+    pub values: T,
+}
+
+impl<T> Sides<T> {
+    /// The same of both.
+    pub fn both(of: T) -> Sides<T>
+    where
+        T: Clone,
+    {
+        Sides { keys: of.clone(), values: of }
+    }
+}
+
+/// The formats of keys and values of one layer.
+pub type LayerFormat = Sides<SideFormat>;
 
 /// The formats of the layers of a plan.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -45,15 +85,6 @@ pub enum Rule {
     },
 }
 
-/// The formats of keys and values of one layer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct LayerFormat {
-    /// The keys' format.
-    pub keys: SideFormat,
-    /// The values' format.
-    pub values: SideFormat,
-}
-
 impl Plan {
     /// The paper's window for contexts of normal length; 512 for long ones.
     pub const DEFAULT_WINDOW: usize = 128;
@@ -62,7 +93,17 @@ impl Plan {
 
     /// A plan with the paper's window and group.
     pub fn new(rule: Rule) -> Plan {
-        Plan { rule, window: Plan::DEFAULT_WINDOW, group: Plan::DEFAULT_GROUP }
+        Plan {
+            name: None,
+            rule,
+            window: Plan::DEFAULT_WINDOW,
+            group: Plan::DEFAULT_GROUP,
+            sinks: 0,
+            levels: Sides::default(),
+            rotate: Sides::default(),
+            pre_rope: false,
+            jensen: false,
+        }
     }
 
     /// Everything in half precision.
@@ -97,7 +138,7 @@ impl Plan {
     /// If the plan names layers that a model of `n_layers` does not have.
     pub fn layer_formats(&self, n_layers: usize) -> Result<Vec<LayerFormat>> {
         match &self.rule {
-            Rule::Uniform(format) => Ok(vec![*format; n_layers]),
+            Rule::Uniform(format) => Ok(vec![format.clone(); n_layers]),
             Rule::Prefix { high, low, key_layers, value_layers } => {
                 self.check_layers("keys of the first", *key_layers, n_layers)?;
                 self.check_layers("values of the first", *value_layers, n_layers)?;
@@ -110,10 +151,10 @@ impl Plan {
                     .collect())
             }
             Rule::Layers { default, ranges } => {
-                let mut formats = vec![*default; n_layers];
+                let mut formats = vec![default.clone(); n_layers];
                 for (range, format) in ranges {
                     self.check_layers("layers up to", range.end, n_layers)?;
-                    formats[range.clone()].fill(*format);
+                    formats[range.clone()].fill(format.clone());
                 }
                 Ok(formats)
             }
@@ -161,10 +202,10 @@ mod tests {
 
     #[test]
     fn later_ranges_win() {
-        let f16 = LayerFormat { keys: SideFormat::F16, values: SideFormat::F16 };
-        let plan =
-            Plan::new(Rule::Layers { default: f16, ranges: vec![(0..3, K2V1), (2..4, f16)] });
-        assert_eq!(plan.layer_formats(4).unwrap(), [K2V1, K2V1, f16, f16]);
+        let f16 = || LayerFormat::both(SideFormat::F16);
+        let ranges = vec![(0..3, K2V1), (2..4, f16())];
+        let plan = Plan::new(Rule::Layers { default: f16(), ranges });
+        assert_eq!(plan.layer_formats(4).unwrap(), [K2V1, K2V1, f16(), f16()]);
     }
 
     #[test]

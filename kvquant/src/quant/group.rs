@@ -1,4 +1,5 @@
-//! The paper's quantizer: round to nearest between the least and the greatest element of a group.
+//! The paper's quantizer: round to nearest between the least and the greatest element of a group; or
+//! between levels of another rule ([`Levels`]).
 //!
 //! For a group M and b bits (AsymKV section 2.2, equations 4 to 6):
 //!
@@ -14,6 +15,7 @@
 //! its least and its greatest element.
 
 use super::bits::BitWidth;
+use super::levels::{Affine, Levels};
 use common::tensor::f16_saturating;
 use half::f16;
 
@@ -33,29 +35,23 @@ impl GroupParams {
 
     /// Scale and zero of `group`. A group without a finite element gives zeros; infinities count as
     /// the largest finite half-precision number, NaN does not count.
-    pub fn fit(group: &[f32], width: BitWidth) -> GroupParams {
-        let (least, greatest) = finite_range(group);
-        let steps = f32::from(width.max_code());
-        GroupParams {
-            scale: f16_saturating((greatest - least) / steps),
-            zero: f16_saturating(least),
-        }
+    pub fn fit(group: &[f32], width: BitWidth, levels: Levels) -> GroupParams {
+        let limit = f16::MAX.to_f32();
+        let is_finite = group.iter().all(|value| value.abs() <= limit);
+        let affine = match is_finite {
+            true => Affine::fit(group, width.bits(), levels),
+            false => {
+                let numbers = group.iter().filter(|value| !value.is_nan());
+                let finite: Vec<f32> = numbers.map(|value| value.clamp(-limit, limit)).collect();
+                Affine::fit(&finite, width.bits(), levels)
+            }
+        };
+        GroupParams { scale: f16_saturating(affine.scale), zero: f16_saturating(affine.zero) }
     }
 
-    /// The code whose level is nearest to `value`; NaN gets code 0.
-    pub fn encode(self, value: f32, width: BitWidth) -> u8 {
-        let scale = self.scale.to_f32();
-        if scale == 0.0 {
-            // A constant group, or a range below the smallest half-precision number.
-            return 0;
-        }
-        // Both casts saturate and send NaN to 0.
-        (((value - self.zero.to_f32()) / scale).round() as u8).min(width.max_code())
-    }
-
-    /// The level of `code`, q*s + z.
-    pub fn decode(self, code: u8) -> f32 {
-        f32::from(code) * self.scale.to_f32() + self.zero.to_f32()
+    /// The levels as stored.
+    pub fn affine(self) -> Affine {
+        Affine { scale: self.scale.to_f32(), zero: self.zero.to_f32() }
     }
 }
 
@@ -63,27 +59,14 @@ impl GroupParams {
 ///
 /// # Panics
 /// If the lengths differ.
-pub fn quantize(group: &[f32], width: BitWidth, codes: &mut [u8]) -> GroupParams {
+pub fn quantize(group: &[f32], width: BitWidth, levels: Levels, codes: &mut [u8]) -> GroupParams {
     assert_eq!(group.len(), codes.len(), "one code for each element");
-    let params = GroupParams::fit(group, width);
+    let params = GroupParams::fit(group, width, levels);
+    let affine = params.affine();
     for (code, &value) in codes.iter_mut().zip(group) {
-        *code = params.encode(value, width);
+        *code = affine.encode(value, width.bits());
     }
     params
-}
-
-/// Least and greatest element, infinities pulled in, NaN left out; zeros for a group without any.
-fn finite_range(group: &[f32]) -> (f32, f32) {
-    let limit = f16::MAX.to_f32();
-    let range = group
-        .iter()
-        .filter(|value| !value.is_nan())
-        .map(|value| value.clamp(-limit, limit))
-        .fold(None, |range: Option<(f32, f32)>, value| match range {
-            None => Some((value, value)),
-            Some((least, greatest)) => Some((least.min(value), greatest.max(value))),
-        });
-    range.unwrap_or((0.0, 0.0))
 }
 
 #[cfg(test)]
@@ -93,8 +76,8 @@ mod tests {
 
     fn round_trip(group: &[f32], width: BitWidth) -> Vec<f32> {
         let mut codes = vec![0; group.len()];
-        let params = quantize(group, width, &mut codes);
-        codes.iter().map(|&code| params.decode(code)).collect()
+        let affine = quantize(group, width, Levels::MinMax, &mut codes).affine();
+        codes.iter().map(|&code| affine.decode(code)).collect()
     }
 
     #[test]
@@ -151,12 +134,12 @@ mod tests {
         ) {
             let width = BitWidth::ALL[which];
             let mut codes = vec![0; group.len()];
-            let params = quantize(&group, width, &mut codes);
+            let params = quantize(&group, width, Levels::MinMax, &mut codes);
             let half_precision = 200.0 * f16::EPSILON.to_f32();
             let bound = params.scale.to_f32() / 2.0 + half_precision;
             for (&code, &value) in codes.iter().zip(&group) {
                 prop_assert!(code <= width.max_code());
-                prop_assert!((params.decode(code) - value).abs() <= bound);
+                prop_assert!((params.affine().decode(code) - value).abs() <= bound);
             }
         }
     }

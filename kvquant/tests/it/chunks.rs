@@ -37,7 +37,13 @@ fn check(path: &Path, weights: WeightFormat, context: usize, plans: &[&str]) {
 #[test]
 fn chunks_do_not_change_the_score_of_stories260k() {
     let Some(path) = shared_data("models/stories260k-f32.gguf") else { return };
-    let plans = ["f16", "kivi-2:window=32", "asymkv-3/1:window=64", "rtn1/f16:window=32"];
+    let plans = [
+        "f16",
+        "kivi-2:window=32",
+        "asymkv-3/1:window=64",
+        "rtn1/f16:window=32",
+        "int2/int1:window=32,group=16,sinks=4,rotate=both,jensen",
+    ];
     check(&path, WeightFormat::F32, 512, &plans);
 }
 

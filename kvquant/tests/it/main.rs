@@ -7,5 +7,6 @@ mod gguf_writer;
 mod hostile_gguf;
 mod models;
 mod plain_forward;
+mod search;
 mod smollm2;
 mod tiny_model;

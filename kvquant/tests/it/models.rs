@@ -47,6 +47,31 @@ fn a_ragged_batch_equals_its_sequences_alone() {
     assert_eq!(lengths, [70, 3, 1]);
 }
 
+/// Keys that are held before rotary embedding and without their bias, and rotated sides, are those that
+/// attention sees but for half precision.
+#[test]
+fn what_is_taken_off_is_put_back() {
+    let tokens: Vec<u32> = (0..90).map(|i| i * 5 % 9).collect();
+    for architecture in ["llama", "qwen2"] {
+        let model = tiny_model::load(architecture);
+        let expected = next(&model, &mut cache(&model, "f16"), &tokens);
+        for plan in ["f16:pre-rope", "f16:rotate=both", "int8:window=8,group=8,pre-rope"] {
+            let mut cache = model.new_cache(&plan.parse().unwrap()).unwrap();
+            let found = next(&model, &mut cache, &tokens);
+            let bound = if plan.starts_with("f16") { 1e-5 } else { 1e-3 };
+            let label = format!("{architecture}, {plan}");
+            common::testing::assert_nmse(&expected, &found, bound, &label);
+        }
+    }
+    let model = tiny_model::load("llama");
+    let plan: Plan = "f16:pre-rope".parse().unwrap();
+    let message = KvCache::new(model.config().cache_shape(), &plan).unwrap_err().to_string();
+    assert!(message.contains("need a model's cache"), "{message}");
+    let plan: Plan = "f16:pre-rope,rotate=keys".parse().unwrap();
+    let message = model.new_cache(&plan).unwrap_err().to_string();
+    assert!(message.contains("can't be rotated, too"), "{message}");
+}
+
 #[test]
 fn a_refused_chunk_changes_nothing() {
     let model = tiny_model::load("llama");

@@ -67,6 +67,11 @@ fn keys_matter_more_than_values() {
         evaluation.total().perplexity()
     };
     let (f16, kivi) = (perplexity("f16"), perplexity("kivi-2"));
+    let rotated = perplexity("f16:rotate=both");
+    assert!((rotated / f16 - 1.0).abs() < 0.001, "a rotation alone costs {}", rotated / f16 - 1.0);
+    // Sinks, levels of least squares and rotated values: better in fewer bits.
+    let better = perplexity("int2:window=64,group=64,sinks=4,rotate=values");
+    assert!(better < 0.95 * kivi, "{better} against {kivi}");
     let cost = kivi / f16 - 1.0;
     assert!((0.15..0.60).contains(&cost), "kivi-2 costs {cost}");
     let (keys, values) = (perplexity("asymkv-30/0"), perplexity("asymkv-0/30"));

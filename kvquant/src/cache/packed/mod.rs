@@ -1,10 +1,14 @@
 //! The packed formats of one head's older tokens.
 
 mod blocks;
+pub(super) mod int_keys;
+pub(super) mod int_values;
 mod rtn_keys;
 mod rtn_values;
 
 pub(super) use blocks::Blocks;
+pub(super) use int_keys::IntKeys;
+pub(super) use int_values::IntValues;
 pub(super) use rtn_keys::RtnKeys;
 pub(super) use rtn_values::RtnValues;
 
@@ -21,6 +25,11 @@ pub(super) trait Packed: Debug + Send + Sync {
 
     /// Writes the rows of a range of tokens, dequantized.
     fn decode(&self, tokens: Range<usize>, rows: &mut [f32]);
+
+    /// Writes the variances of the errors of a range of tokens; nothing where they are not known.
+    fn noise(&self, _tokens: Range<usize>, variances: &mut [f32]) {
+        variances.fill(0.0);
+    }
 
     /// Drops all tokens from `n_tokens`, rounded down to [`Packed::granularity`], on.
     fn truncate(&mut self, n_tokens: usize);

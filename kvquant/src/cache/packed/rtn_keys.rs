@@ -3,6 +3,7 @@
 use super::{Packed, reserve};
 use crate::quant::bits::{BitWidth, pack, unpack};
 use crate::quant::group::{GroupParams, quantize};
+use crate::quant::levels::Levels;
 use std::ops::Range;
 
 /// Blocks of `group` tokens; in a block, channel after channel, the codes of its tokens. Outlying
@@ -12,6 +13,7 @@ pub(crate) struct RtnKeys {
     head_dim: usize,
     group: usize,
     width: BitWidth,
+    levels: Levels,
     /// `[blocks][head_dim][packed bytes of a group]`
     codes: Vec<u8>,
     /// `[blocks][head_dim]`
@@ -19,8 +21,8 @@ pub(crate) struct RtnKeys {
 }
 
 impl RtnKeys {
-    pub(crate) fn new(head_dim: usize, group: usize, width: BitWidth) -> RtnKeys {
-        RtnKeys { head_dim, group, width, codes: Vec::new(), params: Vec::new() }
+    pub(crate) fn new(head_dim: usize, group: usize, width: BitWidth, levels: Levels) -> RtnKeys {
+        RtnKeys { head_dim, group, width, levels, codes: Vec::new(), params: Vec::new() }
     }
 
     fn push_block(&mut self, rows: &[f32]) {
@@ -33,7 +35,7 @@ impl RtnKeys {
             for (element, row) in elements.iter_mut().zip(rows.chunks_exact(self.head_dim)) {
                 *element = row[channel];
             }
-            self.params.push(quantize(&elements, self.width, &mut codes));
+            self.params.push(quantize(&elements, self.width, self.levels, &mut codes));
             let start = self.codes.len();
             self.codes.resize(start + group_bytes, 0);
             pack(&codes, self.width, &mut self.codes[start..]);
@@ -82,6 +84,15 @@ impl Packed for RtnKeys {
                 &mut rows[at..][..(last - first) * self.head_dim],
             );
             token += last - first;
+        }
+    }
+
+    fn noise(&self, tokens: Range<usize>, variances: &mut [f32]) {
+        for (token, row) in tokens.zip(variances.chunks_exact_mut(self.head_dim)) {
+            let params = &self.params[token / self.group * self.head_dim..];
+            for (variance, params) in row.iter_mut().zip(params) {
+                *variance = params.affine().noise(self.width.bits());
+            }
         }
     }
 

@@ -3,6 +3,7 @@
 use super::{Packed, reserve};
 use crate::quant::bits::{BitWidth, pack, unpack};
 use crate::quant::group::{GroupParams, quantize};
+use crate::quant::levels::Levels;
 use std::ops::Range;
 
 /// One packed row a token. A group never reaches beyond its head; the last group of a head may be
@@ -12,6 +13,7 @@ pub(crate) struct RtnValues {
     head_dim: usize,
     group: usize,
     width: BitWidth,
+    levels: Levels,
     /// `[tokens][packed bytes of a row]`
     codes: Vec<u8>,
     /// `[tokens][groups in a row]`
@@ -19,9 +21,9 @@ pub(crate) struct RtnValues {
 }
 
 impl RtnValues {
-    pub(crate) fn new(head_dim: usize, group: usize, width: BitWidth) -> RtnValues {
+    pub(crate) fn new(head_dim: usize, group: usize, width: BitWidth, levels: Levels) -> RtnValues {
         let group = group.min(head_dim);
-        RtnValues { head_dim, group, width, codes: Vec::new(), params: Vec::new() }
+        RtnValues { head_dim, group, width, levels, codes: Vec::new(), params: Vec::new() }
     }
 
     fn groups_per_row(&self) -> usize {
@@ -43,7 +45,7 @@ impl Packed for RtnValues {
         let mut codes = vec![0; self.head_dim];
         for row in rows.chunks_exact(self.head_dim) {
             for (group, codes) in row.chunks(self.group).zip(codes.chunks_mut(self.group)) {
-                self.params.push(quantize(group, self.width, codes));
+                self.params.push(quantize(group, self.width, self.levels, codes));
             }
             let start = self.codes.len();
             self.codes.resize(start + row_bytes, 0);

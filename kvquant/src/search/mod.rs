@@ -1,0 +1,337 @@
+//! Finding a plan under a budget of bytes.
+//!
+//! 1. The model runs over a text in half precision ([`calibration`]).
+//! 2. Each part of the cache, the keys of a layer or the values of a head, gets few bits while all else is
+//!    exact, and the layers from there on are run again: how far do the predictions move ([`sensitivity`])?
+//!    The bits of a layer's keys are spread over its channels by what queries make of their errors
+//!    ([`channels`]).
+//! 3. The least sum of these under the budget is a knapsack with one choice for each part ([`knapsack`]).
+//! 4. Whether the sum of the parts foretells the whole is measured on plans drawn at random, and the plan is
+//!    held against the best one of the paper's prefix rule at the same bytes.
+
+pub mod calibration;
+pub mod channels;
+pub mod knapsack;
+pub mod sensitivity;
+
+use crate::cache::CacheShape;
+use crate::cache::bytes::planned_bytes;
+use crate::model::Llama;
+use crate::policy::{LayerFormat, Plan, Rule, SideFormat, Sides};
+use crate::quant::levels::Levels;
+use crate::{Error, Result};
+use calibration::Calibration;
+use channels::ChannelCosts;
+use knapsack::Choice;
+use rand::{RngExt, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+use sensitivity::{Measurement, Part, Sensitivities};
+use serde::Serialize;
+
+/// What is asked for.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Budget {
+    /// Bits for an element of the cache, everything counted.
+    pub bits: f64,
+    /// Tokens in the cache for which that holds.
+    pub context: usize,
+}
+
+/// Mean bits that a layer's keys may get.
+const KEY_CHOICES: [f64; 24] = [
+    0.5, 0.625, 0.75, 0.875, 1.0, 1.125, 1.25, 1.375, 1.5, 1.625, 1.75, 1.875, 2.0, 2.125, 2.25,
+    2.375, 2.5, 2.625, 2.75, 3.0, 3.25, 3.5, 4.0, 4.5,
+];
+/// Bits that a head's values may get.
+const VALUE_CHOICES: [f64; 4] = [1.0, 2.0, 3.0, 4.0];
+/// Bits of the other heads while one is measured: as good as exact.
+const EXACT_BITS: u8 = 8;
+/// Plans drawn at random to see whether sums foretell.
+const RANDOM_PLANS: usize = 6;
+/// Prefix plans that are measured.
+const PREFIX_PLANS: usize = 6;
+
+/// A search on a model.
+#[derive(Debug)]
+pub struct Search<'a> {
+    model: &'a Llama,
+    calibration: Calibration,
+    channels: Vec<ChannelCosts>,
+    base: Plan,
+    /// What has been measured; a search that goes on where another ended has some from the start.
+    pub sensitivities: Sensitivities,
+}
+
+/// A plan and what speaks for it.
+#[derive(Debug, Clone, Serialize)]
+pub struct Found {
+    /// The plan.
+    #[serde(skip)]
+    pub plan: Plan,
+    /// Bits for an element, everything counted.
+    pub bits: f64,
+    /// The sum of the parts' divergences, in nats.
+    pub expected: f64,
+    /// The divergence of the plan as a whole.
+    pub measured: f64,
+    /// Plans drawn at random: the sum of the parts, and the whole.
+    pub random: Vec<(f64, f64)>,
+    /// The best plan of the paper's prefix rule within the same bytes.
+    pub prefix: Option<Prefix>,
+}
+
+/// A plan of the prefix rule: 2 bits for the keys and values of the first layers, 1 for all others, in the
+/// same formats.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct Prefix {
+    /// l_k.
+    pub key_layers: usize,
+    /// l_v.
+    pub value_layers: usize,
+    /// Bits for an element, everything counted.
+    pub bits: f64,
+    /// The divergence of the plan.
+    pub divergence: f64,
+}
+
+impl<'a> Search<'a> {
+    /// What every searched plan has: a fused kernel can read its integers, the first tokens are exact, and
+    /// values are rotated where a head can be.
+    pub fn base(shape: CacheShape) -> Plan {
+        Plan {
+            window: 64,
+            group: 64,
+            sinks: 4,
+            rotate: Sides { keys: false, values: shape.head_dim.is_power_of_two() },
+            ..Plan::f16()
+        }
+    }
+
+    /// Runs the model over the calibration text in half precision.
+    ///
+    /// # Errors
+    /// If the text is too short for a group to be packed, or the model fails.
+    pub fn new(model: &'a Llama, tokens: &[u32]) -> Result<Search<'a>> {
+        let shape = model.config().cache_shape();
+        let base = Search::base(shape);
+        let least = 2 * (base.sinks + base.window + base.group);
+        if tokens.len() < least {
+            return Err(Error::TextTooShort { n_tokens: tokens.len(), context: least });
+        }
+        let calibration = Calibration::run(model, tokens)?;
+        let layout = model.config().architecture.rope_layout();
+        let measure = |layer| {
+            ChannelCosts::measure(layer, layout, Levels::LeastSquares, base.group, base.sinks)
+        };
+        let channels = calibration.layers().iter().map(measure).collect();
+        let sensitivities = Sensitivities::default();
+        Ok(Search { model, calibration, channels, base, sensitivities })
+    }
+
+    /// What has still to be measured.
+    pub fn missing(&self) -> Vec<(Part, f64)> {
+        let shape = self.shape();
+        let parts = Part::all(shape.n_layers, shape.n_kv_heads);
+        let points = parts.flat_map(|part| part.points().iter().map(move |&bits| (part, bits)));
+        points.filter(|&(part, bits)| !self.sensitivities.has(part, bits)).collect()
+    }
+
+    /// Measures one part at so many mean bits.
+    ///
+    /// # Errors
+    /// If the model fails.
+    pub fn measure(&mut self, part: Part, bits: f64) -> Result<Measurement> {
+        let exact = || LayerFormat::both(SideFormat::F16);
+        let mut formats = vec![exact(); self.shape().n_layers];
+        let format = &mut formats[part.layer()];
+        match part {
+            Part::Keys { layer } => format.keys = self.keys(layer, bits),
+            Part::Values { head, .. } => {
+                let mut heads = vec![EXACT_BITS; self.shape().n_kv_heads];
+                heads[head] = bits as u8;
+                format.values = SideFormat::IntHeads(heads.into());
+            }
+        }
+        let divergence = self.divergence(part.layer(), &self.plan(formats))?;
+        let measurement = Measurement { part, bits, divergence };
+        self.sensitivities.add(measurement);
+        Ok(measurement)
+    }
+
+    /// The plan with the least expected divergence within a budget.
+    ///
+    /// # Errors
+    /// [`Error::BudgetTooSmall`] if there is none; or if the model fails.
+    pub fn find(&self, budget: &Budget, seed: u64) -> Result<Found> {
+        let bytes = self.bytes_of(budget.bits, budget.context);
+        let parts: Vec<Part> = Part::all(self.shape().n_layers, self.shape().n_kv_heads).collect();
+        let items: Vec<Vec<Choice>> = parts
+            .iter()
+            .map(|&part| {
+                let choice = |&bits: &f64| {
+                    let cost = self.cost(part, bits, budget.context)?;
+                    Ok(Choice { cost, loss: self.sensitivities.expected(part, bits) })
+                };
+                choices(part).iter().map(choice).collect()
+            })
+            .collect::<Result<_>>()?;
+        let least = |choices: &Vec<Choice>| choices.iter().map(|choice| choice.cost).min();
+        let Some(solution) = knapsack::solve(&items, bytes) else {
+            let bytes: u64 = items.iter().filter_map(least).sum();
+            let least = self.bits_of(bytes, budget.context);
+            return Err(Error::BudgetTooSmall {
+                bits: budget.bits,
+                context: budget.context,
+                least,
+            });
+        };
+        let plan = self.plan_of(&parts, |at| choices(parts[at])[solution[at]]);
+        let expected = solution.iter().zip(&items).map(|(&at, item)| item[at].loss).sum();
+        let held = planned_bytes(self.shape(), &plan, budget.context)?.total();
+        Ok(Found {
+            bits: self.bits_of(held, budget.context),
+            expected,
+            measured: self.divergence(0, &plan)?,
+            random: self.random(&parts, seed)?,
+            prefix: self.best_prefix(bytes, budget.context)?,
+            plan,
+        })
+    }
+
+    /// Plans whose parts have bits at random: the sum of the parts, and the whole.
+    fn random(&self, parts: &[Part], seed: u64) -> Result<Vec<(f64, f64)>> {
+        let mut rng = ChaCha8Rng::seed_from_u64(seed);
+        let one = |_| {
+            // Plans differ in how many bits they have, not only in who has them.
+            let few = rng.random_range(0.0..1.0);
+            let bits: Vec<f64> = parts
+                .iter()
+                .map(|part| {
+                    let points = part.points();
+                    let is_few = rng.random_bool(few);
+                    points[if is_few { 0 } else { rng.random_range(0..points.len()) }]
+                })
+                .collect();
+            let known = parts.iter().zip(&bits);
+            let sum = known.map(|(&part, &bits)| self.sensitivities.expected(part, bits)).sum();
+            let plan = self.plan_of(parts, |at| bits[at]);
+            Ok((sum, self.divergence(0, &plan)?))
+        };
+        (0..RANDOM_PLANS).map(one).collect()
+    }
+
+    /// The best of the prefix plans that use the bytes best.
+    fn best_prefix(&self, bytes: u64, context: usize) -> Result<Option<Prefix>> {
+        let n_layers = self.shape().n_layers;
+        let formats = |key_layers, value_layers| {
+            let bits = |is_high| SideFormat::Int(if is_high { 2 } else { 1 });
+            let layer = |layer| LayerFormat {
+                keys: bits(layer < key_layers),
+                values: bits(layer < value_layers),
+            };
+            (0..n_layers).map(layer).collect::<Vec<_>>()
+        };
+        let held = |key_layers, value_layers| -> Result<u64> {
+            let plan = self.plan(formats(key_layers, value_layers));
+            Ok(planned_bytes(self.shape(), &plan, context)?.total())
+        };
+        // For each number of layers with more bits for their keys, as many as fit for values.
+        let mut candidates = Vec::new();
+        for key_layers in 0..=n_layers {
+            let mut most = None;
+            for value_layers in 0..=n_layers {
+                if held(key_layers, value_layers)? <= bytes {
+                    most = Some((key_layers, value_layers));
+                }
+            }
+            candidates.extend(most);
+        }
+        // Evenly among them, those with most for the keys included.
+        let every = candidates.len().div_ceil(PREFIX_PLANS).max(1);
+        let measured = candidates.iter().rev().step_by(every);
+        let mut best: Option<Prefix> = None;
+        for &(key_layers, value_layers) in measured {
+            let divergence = self.divergence(0, &self.plan(formats(key_layers, value_layers)))?;
+            if best.is_none_or(|best| divergence < best.divergence) {
+                let bits = self.bits_of(held(key_layers, value_layers)?, context);
+                best = Some(Prefix { key_layers, value_layers, bits, divergence });
+            }
+        }
+        Ok(best)
+    }
+
+    /// How far the predictions move with a plan whose layers before `first` are exact.
+    fn divergence(&self, first: usize, plan: &Plan) -> Result<f64> {
+        let mut cache = self.model.new_cache(plan)?;
+        self.calibration.divergence(self.model, first, &mut cache)
+    }
+
+    fn shape(&self) -> CacheShape {
+        self.model.config().cache_shape()
+    }
+
+    fn keys(&self, layer: usize, mean_bits: f64) -> SideFormat {
+        SideFormat::IntChannels(self.channels[layer].spread(mean_bits).into())
+    }
+
+    /// The base plan with a format for each layer.
+    fn plan(&self, formats: Vec<LayerFormat>) -> Plan {
+        let ranges = formats.into_iter().enumerate().map(|(at, format)| (at..at + 1, format));
+        let default = LayerFormat::both(SideFormat::F16);
+        Plan { rule: Rule::Layers { default, ranges: ranges.collect() }, ..self.base.clone() }
+    }
+
+    /// The plan whose parts have these bits.
+    fn plan_of(&self, parts: &[Part], bits: impl Fn(usize) -> f64) -> Plan {
+        let shape = self.shape();
+        let mut keys = vec![SideFormat::F16; shape.n_layers];
+        let mut values = vec![vec![0; shape.n_kv_heads]; shape.n_layers];
+        for (at, &part) in parts.iter().enumerate() {
+            match part {
+                Part::Keys { layer } => keys[layer] = self.keys(layer, bits(at)),
+                Part::Values { layer, head } => values[layer][head] = bits(at) as u8,
+            }
+        }
+        let formats = keys.into_iter().zip(values);
+        let formats = formats.map(|(keys, values)| LayerFormat {
+            keys,
+            values: SideFormat::IntHeads(values.into()),
+        });
+        self.plan(formats.collect())
+    }
+
+    /// Bytes of a part in a cache of so many tokens.
+    fn cost(&self, part: Part, bits: f64, context: usize) -> Result<u64> {
+        let one_layer = CacheShape { n_layers: 1, ..self.shape() };
+        let of = |shape, keys, values| {
+            let plan =
+                Plan { rule: Rule::Uniform(LayerFormat { keys, values }), ..self.base.clone() };
+            planned_bytes(shape, &plan, context)
+        };
+        match part {
+            Part::Keys { layer } => {
+                Ok(of(one_layer, self.keys(layer, bits), SideFormat::F16)?.keys)
+            }
+            Part::Values { .. } => {
+                let one_head = CacheShape { n_kv_heads: 1, ..one_layer };
+                Ok(of(one_head, SideFormat::F16, SideFormat::Int(bits as u8))?.values)
+            }
+        }
+    }
+
+    fn bytes_of(&self, bits: f64, context: usize) -> u64 {
+        (bits / 8.0 * self.shape().elements_per_token() as f64 * context as f64) as u64
+    }
+
+    fn bits_of(&self, bytes: u64, context: usize) -> f64 {
+        8.0 * bytes as f64 / (self.shape().elements_per_token() as f64 * context as f64)
+    }
+}
+
+/// Mean bits that a part may get.
+fn choices(part: Part) -> &'static [f64] {
+    match part {
+        Part::Keys { .. } => &KEY_CHOICES,
+        Part::Values { .. } => &VALUE_CHOICES,
+    }
+}
