@@ -17,13 +17,21 @@ use std::time::{Duration, Instant};
 use tokio::process::{Child, Command};
 use unicron::local_cluster::LocalCluster;
 
-const PAIRS: usize = 30;
-const QUICK_PAIRS: usize = 2;
+/// How long is measured.
+#[derive(Debug, Clone, Copy)]
+struct Setting {
+    /// Rounds of turns that count.
+    pairs: usize,
+    /// The first rounds, in which others still start, don't.
+    warm_up: usize,
+    /// Iterations of a turn.
+    turn: usize,
+}
+
+const FULL: Setting = Setting { pairs: 30, warm_up: 2, turn: 8 };
+const QUICK: Setting = Setting { pairs: 1, warm_up: 1, turn: 3 };
+
 const WORKERS: usize = 2;
-/// Iterations of a turn.
-const TURN: usize = 8;
-/// The first turns of each loop, in which others still start, don't count.
-const WARM_UP: usize = 2;
 const NODE: &str = "a";
 /// Our goal, in percent.
 const AT_MOST: f64 = 2.0;
@@ -65,14 +73,14 @@ impl Experiment for PyTorchOverhead {
         size: Size,
         progress: &Progress,
     ) -> anyhow::Result<(PyTorchOverheadMetrics, Value)> {
-        let pairs = match size {
-            Size::Quick => QUICK_PAIRS,
-            Size::Full => PAIRS,
+        let setting = match size {
+            Size::Quick => QUICK,
+            Size::Full => FULL,
         };
         let configuration = json!({
-            "pairs": pairs,
+            "pairs": setting.pairs,
             "workers": WORKERS,
-            "iterations_of_a_turn": TURN,
+            "iterations_of_a_turn": setting.turn,
         });
         let mut metrics = PyTorchOverheadMetrics {
             level_1: Vec::new(),
@@ -83,7 +91,7 @@ impl Experiment for PyTorchOverhead {
         match Scripts::find() {
             Ok(scripts) => {
                 let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-                runtime.block_on(measure(&scripts, pairs, progress, &mut metrics))?;
+                runtime.block_on(measure(&scripts, setting, progress, &mut metrics))?;
             }
             Err(why) => metrics.without = Some(why),
         }
@@ -130,13 +138,13 @@ const LOOPS: [&str; 5] = ["bare", "attached", "written", "trainer", "ddp"];
 
 async fn measure(
     scripts: &Scripts,
-    pairs: usize,
+    setting: Setting,
     progress: &Progress,
     metrics: &mut PyTorchOverheadMetrics,
 ) -> anyhow::Result<()> {
     let folder = tempfile::tempdir()?;
     let cluster = cluster(folder.path(), &[NODE], 2 * WORKERS).await?;
-    let turns = Turns { scripts, folder: folder.path(), iterations: (pairs + WARM_UP) * TURN };
+    let turns = Turns { scripts, folder: folder.path(), setting };
     std::fs::write(turns.baton(), "0")?;
     // Ended when they are dropped, should anything fail.
     let mut alone = Vec::new();
@@ -146,7 +154,7 @@ async fn measure(
     for name in [LOOPS[1], LOOPS[3]] {
         cluster.submit(&turns.task(name)).await?;
     }
-    turns.until_over(progress, pairs, &cluster).await?;
+    turns.until_over(progress, &cluster).await?;
     for mut child in alone {
         ensure!(child.wait().await?.success(), "a loop without Unicron failed");
     }
@@ -162,10 +170,14 @@ async fn measure(
 struct Turns<'a> {
     scripts: &'a Scripts,
     folder: &'a Path,
-    iterations: usize,
+    setting: Setting,
 }
 
 impl Turns<'_> {
+    fn rounds(&self) -> usize {
+        self.setting.warm_up + self.setting.pairs
+    }
+
     fn baton(&self) -> PathBuf {
         self.folder.join("baton")
     }
@@ -181,8 +193,8 @@ impl Turns<'_> {
         let options = [
             ("--example", text(&self.scripts.example())),
             ("--baton", text(&self.baton())),
-            ("--turn", TURN.to_string()),
-            ("--iterations", self.iterations.to_string()),
+            ("--turn", self.setting.turn.to_string()),
+            ("--iterations", (self.rounds() * self.setting.turn).to_string()),
             ("--timings", text(&self.timings(name))),
         ];
         let options = options.into_iter().flat_map(|(name, value)| [name.to_owned(), value]);
@@ -224,13 +236,8 @@ impl Turns<'_> {
     }
 
     /// Waits until the last loop has had its last turn.
-    async fn until_over(
-        &self,
-        progress: &Progress,
-        pairs: usize,
-        cluster: &LocalCluster,
-    ) -> anyhow::Result<()> {
-        let turns = (pairs + WARM_UP) * LOOPS.len();
+    async fn until_over(&self, progress: &Progress, cluster: &LocalCluster) -> anyhow::Result<()> {
+        let turns = self.rounds() * LOOPS.len();
         let bar = progress.bar("PyTorch", Some(turns as u64), Unit::Items("turns"));
         let (mut had, mut since) = (0, Instant::now());
         while had < turns {
@@ -254,7 +261,7 @@ impl Turns<'_> {
         let path = self.timings(name);
         let written = std::fs::read_to_string(&path).with_context(|| path.display().to_string())?;
         let timings: Vec<f64> = written.lines().map(str::parse).collect::<Result<_, _>>()?;
-        let turns = timings.chunks_exact(TURN).skip(WARM_UP);
+        let turns = timings.chunks_exact(self.setting.turn).skip(self.setting.warm_up);
         turns.map(|turn| median(&turn[1..]).context("a turn has iterations")).collect()
     }
 }
