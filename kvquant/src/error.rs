@@ -71,6 +71,9 @@ pub enum Error {
         /// Tokens in a window.
         context: usize,
     },
+    /// A data set for an evaluation is not what it should be.
+    #[error("{0}")]
+    DataSet(String),
     /// No plan is as small as was asked for.
     #[error(
         "no plan has {bits} bits for an element at {context} tokens: window, sinks and the fewest codes take \

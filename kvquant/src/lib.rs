@@ -10,6 +10,7 @@
 //! - [`attention`]: grouped-query attention over it
 //! - [`model`]: Llama-family models from GGUF files on top
 //! - [`eval`]: perplexity, as decoding would give it
+//! - [`analysis`]: what becomes of errors in keys and in values (section 3)
 //! - [`search`]: plans under a budget of bytes, by what each part of the cache is worth
 //!
 //! | claim of the paper | section | module | test |
@@ -21,6 +22,7 @@
 //! | memory saved against KIVI | 5.4, figure 4 | [`cache::bytes`] | `savings_of_the_paper` |
 //! | keys matter more than values | 3, table 2 | [`eval`] | `keys_matter_more_than_values` |
 
+pub mod analysis;
 pub mod attention;
 pub mod cache;
 mod error;

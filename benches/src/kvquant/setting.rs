@@ -106,7 +106,14 @@ impl Setting {
         max_windows: usize,
         bar: &Bar,
     ) -> anyhow::Result<Evaluation> {
-        let protocol = Protocol { context: CONTEXT, max_windows, rule, chunk: CHUNK, bos: None };
+        let protocol = Protocol {
+            context: CONTEXT,
+            skipped_windows: 0,
+            max_windows,
+            rule,
+            chunk: CHUNK,
+            bos: None,
+        };
         Ok(evaluate(&self.model, &self.tokens, &plan.parse()?, protocol, |_| bar.advance(1))?)
     }
 }

@@ -3,9 +3,8 @@
 use super::Heads;
 use crate::Result;
 use crate::cache::Appended;
-use crate::cache::layer::{Seen, SideCache};
+use crate::cache::layer::SideCache;
 use crate::quant::hadamard;
-use std::ops::Range;
 
 /// Attention of the appended tokens: `queries` and `output` are `[tokens][heads][head_dim]`.
 ///
@@ -40,7 +39,7 @@ fn attend_one(
     output: &mut [f32],
 ) {
     let scale = 1.0 / (query.len() as f64).sqrt();
-    let keys = read_rows(appended.keys(), kv_head_idx, position);
+    let keys = appended.keys().read(kv_head_idx, position);
     let corrections = corrections(appended.keys(), kv_head_idx, position, query);
     let logits: Vec<f64> = keys
         .chunks_exact(query.len())
@@ -54,7 +53,7 @@ fn attend_one(
     let weights: Vec<f64> = logits.iter().map(|logit| (logit - greatest).exp()).collect();
     let total: f64 = weights.iter().sum();
     let mut sums = vec![0.0; query.len()];
-    let values = read_rows(appended.values(), kv_head_idx, position);
+    let values = appended.values().read(kv_head_idx, position);
     for (value, weight) in values.chunks_exact(query.len()).zip(&weights) {
         for (sum, &element) in sums.iter_mut().zip(value) {
             *sum += weight / total * f64::from(element);
@@ -63,27 +62,6 @@ fn attend_one(
     for (output, sum) in output.iter_mut().zip(sums) {
         *output = sum as f32;
     }
-}
-
-/// The rows of all tokens up to `position` as the query there sees them, without the rotation in which they
-/// are held.
-fn read_rows(side: &SideCache, head_idx: usize, position: usize) -> Vec<f32> {
-    let head_dim = side.head_dim();
-    let mut rows = vec![0.0; (position + 1) * head_dim];
-    let at = |tokens: &Range<usize>| tokens.start * head_dim..tokens.end * head_dim;
-    let Seen { sinks, packed, recent } = side.seen(position);
-    side.decode_exact(head_idx, sinks.clone(), &mut rows[at(&sinks)]);
-    if !packed.is_empty() {
-        side.decode_packed(head_idx, packed.clone(), &mut rows[at(&packed)]);
-    }
-    // What is packed on arrival leaves nothing, not even the query's own token.
-    if !recent.is_empty() {
-        side.decode_exact(head_idx, recent.clone(), &mut rows[at(&recent)]);
-    }
-    if side.is_rotated() {
-        rows.chunks_exact_mut(head_dim).for_each(hadamard::rotate);
-    }
-    rows
 }
 
 /// For each token, half the variance that the noise of a packed key gives its logit, where that is asked for.

@@ -7,7 +7,7 @@ use std::ops::Range;
 
 /// Rows `[tokens][head_dim]`: those of the sinks, and those of consecutive tokens after them, dropped from
 /// the front as they are packed.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Exact {
     head_dim: usize,
     n_sinks: usize,

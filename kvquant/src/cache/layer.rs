@@ -15,7 +15,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 /// Keys and values of one layer of one sequence.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct LayerCache {
     keys: SideCache,
     values: SideCache,
@@ -138,7 +138,7 @@ impl Side {
 }
 
 /// One side, keys or values, of one layer.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct SideCache {
     head_dim: usize,
     n_sinks: usize,
@@ -167,7 +167,7 @@ pub struct Seen {
     pub recent: Range<usize>,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct HeadCache {
     packed: Option<Box<dyn Packed>>,
     exact: Exact,
@@ -259,6 +259,26 @@ impl SideCache {
     pub fn decode_exact(&self, head_idx: usize, positions: Range<usize>, rows: &mut [f32]) {
         self.heads[head_idx].exact.decode(positions.clone(), rows);
         self.put_back(head_idx, positions, rows);
+    }
+
+    /// The rows of all tokens up to `position` as the query there sees them, `[tokens][head_dim]`, without the
+    /// rotation in which they are held.
+    pub fn read(&self, head_idx: usize, position: usize) -> Vec<f32> {
+        let mut rows = vec![0.0; (position + 1) * self.head_dim];
+        let at = |tokens: &Range<usize>| tokens.start * self.head_dim..tokens.end * self.head_dim;
+        let Seen { sinks, packed, recent } = self.seen(position);
+        self.decode_exact(head_idx, sinks.clone(), &mut rows[at(&sinks)]);
+        if !packed.is_empty() {
+            self.decode_packed(head_idx, packed.clone(), &mut rows[at(&packed)]);
+        }
+        // What is packed on arrival leaves nothing, not even the query's own token.
+        if !recent.is_empty() {
+            self.decode_exact(head_idx, recent.clone(), &mut rows[at(&recent)]);
+        }
+        if self.is_rotated {
+            rows.chunks_exact_mut(self.head_dim).for_each(hadamard::rotate);
+        }
+        rows
     }
 
     /// What was taken off before they were held.

@@ -74,7 +74,7 @@ impl CacheShape {
 }
 
 /// The keys and values of one sequence, in the formats of a plan.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct KvCache {
     shape: CacheShape,
     layers: Vec<LayerCache>,

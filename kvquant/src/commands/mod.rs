@@ -5,8 +5,11 @@
 // Data goes out through `common::command::print`; words for people are printed to stderr here.
 #![allow(clippy::print_stderr)]
 
+mod analyze;
 mod devices;
+mod eval;
 mod generate;
+mod journal;
 mod memory;
 mod options;
 mod perplexity;
@@ -44,7 +47,9 @@ pub struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    Analyze(analyze::Analyze),
     Devices(devices::DevicesCommand),
+    Eval(eval::Eval),
     Generate(generate::Generate),
     Perplexity(perplexity::Perplexity),
     Memory(memory::Memory),
@@ -55,7 +60,9 @@ impl Cli {
     /// Runs the command.
     pub fn run(self) -> anyhow::Result<()> {
         let result = match self.command {
+            Command::Analyze(command) => command.run(),
             Command::Devices(command) => command.run(),
+            Command::Eval(command) => command.run(),
             Command::Generate(command) => command.run(),
             Command::Perplexity(command) => command.run(),
             Command::Memory(command) => command.run(),

@@ -29,7 +29,10 @@ pub struct Perplexity {
     /// Tokens in a window; windows don't overlap
     #[arg(long, value_name = "TOKENS", default_value_t = 1024)]
     context: usize,
-    /// Windows taken from the start of the text; the whole text if absent
+    /// Windows left out at the start of the text
+    #[arg(long, value_name = "WINDOWS", default_value_t = 0)]
+    skip: usize,
+    /// Windows taken after those; all of them if absent
     #[arg(long)]
     windows: Option<usize>,
     /// all predictions of a window, or those of its second-half as llama.cpp counts
@@ -52,12 +55,13 @@ impl Perplexity {
         let tokens = tokenizer.encode(&text, false)?;
         let protocol = Protocol {
             context: self.context,
+            skipped_windows: self.skip,
             max_windows: self.windows.unwrap_or(usize::MAX),
             rule: self.rule,
             chunk: self.chunk,
             bos: tokenizer.bos().filter(|_| tokenizer.adds_bos()),
         };
-        let n_windows = (tokens.len() / self.context.max(1)).min(protocol.max_windows);
+        let n_windows = protocol.windows(&tokens)?.len();
         let progress = Progress::stderr();
         let bar = progress.bar(&plan.to_string(), Some(n_windows as u64), Unit::Items("windows"));
         let start = Instant::now();

@@ -1,13 +1,13 @@
 //! `kvquant search`
 
+use super::journal::Journal;
 use super::options::{ModelOptions, read_text};
 use clap::Args;
 use common::command::{InputContext, print, print_json};
 use common::files;
 use common::progress::{Progress, Unit};
-use kvquant::search::sensitivity::Sensitivities;
+use kvquant::model::Llama;
 use kvquant::search::{Budget, Found, Search};
-use serde::{Deserialize, Serialize};
 use serde_json::json;
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -49,16 +49,6 @@ pub struct SearchCommand {
     json: bool,
 }
 
-/// What has been measured so far, and on what.
-#[derive(Debug, PartialEq, Serialize, Deserialize)]
-struct Unfinished {
-    model: String,
-    weights: String,
-    text: String,
-    tokens: usize,
-    measurements: Sensitivities,
-}
-
 impl SearchCommand {
     /// Runs the command.
     pub fn run(self) -> anyhow::Result<()> {
@@ -72,48 +62,41 @@ impl SearchCommand {
         tokens.truncate(self.tokens);
         let start = Instant::now();
         let mut search = Search::new(&model, &tokens)?;
-        let mut unfinished = Unfinished {
-            model: self.model.model.clone(),
-            weights: self.model.weights.to_string(),
-            text: name,
-            tokens: tokens.len(),
-            measurements: Sensitivities::default(),
-        };
+        let from = json!({
+            "search": self.model.model,
+            "weights": self.model.weights.to_string(),
+            "text": name,
+            "tokens": tokens.len(),
+        });
         let path = self.output.with_added_extension("unfinished");
-        search.sensitivities = unfinished.resumed(&path)?;
+        let mut journal = Journal::open(Some(&path), &from)?;
         let missing = search.missing();
         let bar =
             Progress::stderr().bar("search", Some(missing.len() as u64), Unit::Items("parts"));
         for (part, bits) in missing {
-            search.measure(part, bits)?;
-            unfinished.measurements = search.sensitivities.clone();
-            write(&path, &serde_json::to_string(&unfinished)?)?;
+            let measurement =
+                journal.outcome(&format!("{part:?} {bits}"), || Ok(search.measure(part, bits)?))?;
+            search.sensitivities.add(measurement);
             bar.advance(1);
         }
         bar.finish();
         let budget = Budget { bits: self.budget_bits, context: self.context };
         let found = search.find(&budget, self.seed)?;
-        self.write(&found, &unfinished, start.elapsed().as_secs_f64(), model.config().n_layers)?;
-        let _ = std::fs::remove_file(&path);
+        self.write(&found, &name, start.elapsed().as_secs_f64(), &model)?;
+        journal.remove();
         self.print(&found)
     }
 
-    fn write(
-        &self,
-        found: &Found,
-        from: &Unfinished,
-        seconds: f64,
-        n_layers: usize,
-    ) -> anyhow::Result<()> {
+    fn write(&self, found: &Found, text: &str, seconds: f64, model: &Llama) -> anyhow::Result<()> {
         let mut evidence = toml::Table::try_from(found)?;
         evidence.extend([
             ("command".to_owned(), self.command().into()),
-            ("model".to_owned(), from.model.clone().into()),
-            ("text".to_owned(), from.text.clone().into()),
-            ("tokens".to_owned(), (from.tokens as i64).into()),
+            ("model".to_owned(), self.model.model.clone().into()),
+            ("text".to_owned(), text.into()),
+            ("tokens".to_owned(), (self.tokens as i64).into()),
             ("seconds".to_owned(), seconds.round().into()),
         ]);
-        let toml = found.plan.to_toml(n_layers, &evidence)?;
+        let toml = found.plan.to_toml(model.config().n_layers, &evidence)?;
         write(&self.output, &toml)
     }
 
@@ -158,23 +141,6 @@ impl SearchCommand {
         let random = found.random.iter().map(|(sum, whole)| format!("{sum:.3} {whole:.3}"));
         text += &format!("sums and wholes   {}\n", random.collect::<Vec<_>>().join(", "));
         print(&text)
-    }
-}
-
-impl Unfinished {
-    /// What an interrupted search has measured on the same.
-    fn resumed(&self, path: &Path) -> anyhow::Result<Sensitivities> {
-        let Ok(text) = std::fs::read_to_string(path) else { return Ok(Sensitivities::default()) };
-        let advice = || format!("{} is no interrupted search; remove it", path.display());
-        let mut found: Unfinished = serde_json::from_str(&text).bad_input(advice())?;
-        let measurements = std::mem::take(&mut found.measurements);
-        anyhow::ensure!(
-            found == *self,
-            "{} is of an interrupted search on another model or text; remove it, or choose another \
-             file with --output",
-            path.display()
-        );
-        Ok(measurements)
     }
 }
 

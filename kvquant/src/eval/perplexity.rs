@@ -64,7 +64,9 @@ impl FromStr for ScoringRule {
 pub struct Protocol {
     /// Tokens in a window; windows don't overlap and each starts with an empty cache.
     pub context: usize,
-    /// The most windows taken, from the start of the text.
+    /// Windows left out at the start of the text.
+    pub skipped_windows: usize,
+    /// The most windows taken after those.
     pub max_windows: usize,
     /// Which predictions count.
     pub rule: ScoringRule,
@@ -72,6 +74,44 @@ pub struct Protocol {
     pub chunk: usize,
     /// Replaces the first token of each window, for models that were trained so.
     pub bos: Option<u32>,
+}
+
+impl Protocol {
+    /// The windows of a text.
+    ///
+    /// # Errors
+    /// If a window is too short to score, or the text has none that isn't left out.
+    pub fn windows(self, tokens: &[u32]) -> Result<Vec<Vec<u32>>> {
+        let short = |n_tokens| Error::TextTooShort { n_tokens, context: self.context };
+        if self.context < 2 {
+            return Err(short(tokens.len()));
+        }
+        let windows = tokens.chunks_exact(self.context).skip(self.skipped_windows);
+        let with_bos = |window: &[u32]| {
+            let mut window = window.to_vec();
+            if let Some(bos) = self.bos {
+                window[0] = bos;
+            }
+            window
+        };
+        let windows: Vec<Vec<u32>> = windows.take(self.max_windows).map(with_bos).collect();
+        match windows.is_empty() {
+            true => Err(short(tokens.len().saturating_sub(self.skipped_windows * self.context))),
+            false => Ok(windows),
+        }
+    }
+
+    /// The chunks of a window: where each begins, and which of its tokens' successors are scored.
+    pub fn chunks(self, window: &[u32]) -> impl Iterator<Item = (usize, &[u32], Range<usize>)> {
+        let scored = self.rule.scored(window.len());
+        let chunk = self.chunk.max(1);
+        window.chunks(chunk).enumerate().map(move |(chunk_idx, tokens)| {
+            let first = chunk_idx * chunk;
+            let start = scored.start.clamp(first, first + tokens.len());
+            let end = scored.end.clamp(start, first + tokens.len());
+            (first, tokens, start - first..end - first)
+        })
+    }
 }
 
 /// The score of one window.
@@ -123,16 +163,9 @@ pub fn evaluate(
     protocol: Protocol,
     mut on_window: impl FnMut(WindowScore),
 ) -> Result<Evaluation> {
-    if protocol.context < 2 || tokens.len() < protocol.context {
-        return Err(Error::TextTooShort { n_tokens: tokens.len(), context: protocol.context });
-    }
     let mut windows = Vec::new();
     let mut cache_bytes = CacheBytes::default();
-    for window in tokens.chunks_exact(protocol.context).take(protocol.max_windows) {
-        let mut window = window.to_vec();
-        if let Some(bos) = protocol.bos {
-            window[0] = bos;
-        }
+    for window in protocol.windows(tokens)? {
         let mut cache = model.new_cache(plan)?;
         let score = score_window(model, &window, &mut cache, protocol)?;
         cache_bytes = cache.bytes();
@@ -150,15 +183,11 @@ fn score_window(
     cache: &mut KvCache,
     protocol: Protocol,
 ) -> Result<WindowScore> {
-    let scored = protocol.rule.scored(window.len());
-    let mut nlls = Vec::with_capacity(scored.len());
-    for (chunk_idx, tokens) in window.chunks(protocol.chunk.max(1)).enumerate() {
-        let first = chunk_idx * protocol.chunk.max(1);
-        let start = scored.start.clamp(first, first + tokens.len());
-        let end = scored.end.clamp(start, first + tokens.len());
-        let chunk = Chunk { cache, tokens, logits: start - first..end - first };
-        let logits = model.forward(&mut [chunk])?.remove(0);
-        nlls.extend(negative_log_likelihoods(&logits, &window[start + 1..end + 1])?);
+    let mut nlls = Vec::with_capacity(window.len());
+    for (first, tokens, scored) in protocol.chunks(window) {
+        let targets = &window[first + scored.start + 1..first + scored.end + 1];
+        let logits = model.forward(&mut [Chunk { cache, tokens, logits: scored }])?.remove(0);
+        nlls.extend(negative_log_likelihoods(&logits, targets)?);
     }
     Ok(WindowScore { nll: nlls.iter().sum(), n_tokens: nlls.len() })
 }

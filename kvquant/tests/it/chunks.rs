@@ -20,7 +20,8 @@ fn check(path: &Path, weights: WeightFormat, context: usize, plans: &[&str]) {
         let plan = plan.parse().unwrap();
         let score = |chunk| {
             let rule = ScoringRule::All;
-            let protocol = Protocol { context, max_windows: 1, rule, chunk, bos: None };
+            let protocol =
+                Protocol { context, skipped_windows: 0, max_windows: 1, rule, chunk, bos: None };
             let evaluation = evaluate(&model, &tokens, &plan, protocol, |_| ()).unwrap();
             (evaluation.total().nll, evaluation.cache_bytes)
         };

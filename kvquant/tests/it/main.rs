@@ -3,6 +3,7 @@
 
 mod chunks;
 mod commands;
+mod eval;
 mod gguf_writer;
 mod hostile_gguf;
 mod models;

@@ -118,6 +118,6 @@ fn the_command_writes_a_plan_that_works_wherever_plans_do() {
     fs::write(&unfinished, "{}").unwrap();
     let arguments = search("5");
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
-    KVQUANT.fails(&arguments, 2, "is no interrupted search; remove it");
+    KVQUANT.fails(&arguments, 2, "is the journal of another run; remove it");
     assert_eq!(fs::read_to_string(&unfinished).unwrap(), "{}");
 }

@@ -29,8 +29,14 @@ fn setting(weights: WeightFormat) -> Option<Setting> {
 }
 
 fn score(setting: &Setting, plan: &str, max_windows: usize) -> Evaluation {
-    let protocol =
-        Protocol { context: 1024, max_windows, rule: ScoringRule::All, chunk: 512, bos: None };
+    let protocol = Protocol {
+        context: 1024,
+        skipped_windows: 0,
+        max_windows,
+        rule: ScoringRule::All,
+        chunk: 512,
+        bos: None,
+    };
     evaluate(&setting.model, &setting.tokens, &plan.parse().unwrap(), protocol, |_| ()).unwrap()
 }
 

@@ -2,7 +2,6 @@
 
 import os
 import re
-import time
 import unittest
 
 from cluster import SOURCES
@@ -79,20 +78,11 @@ class Restore(unittest.TestCase):
                 made.group_of_ready()
                 if number in (9, 59):
                     made.until(lambda: made.has_committed(top + 3))
-                    sizes.append([least_size_of(made.workers[w].process.pid) for w in made.members])
+                    sizes.append([size_of(made.workers[w].process.pid) for w in made.members])
             for (files, threads, kilobytes), (files_2, threads_2, kilobytes_2) in zip(*sizes):
                 self.assertEqual((files, threads), (files_2, threads_2))
                 self.assertLess(kilobytes_2 - kilobytes, 8000)
             print("\nfiles, threads, kB after 10 and 60 groups:", sizes)
-
-
-def least_size_of(process):
-    """The least of some moments: what is open for one of them is no leak."""
-    sizes = []
-    for _ in range(20):
-        sizes.append(size_of(process))
-        time.sleep(0.01)
-    return [min(of) for of in zip(*sizes)]
 
 
 def size_of(process):

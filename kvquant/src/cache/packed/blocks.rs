@@ -7,6 +7,7 @@ use std::fmt;
 use std::ops::Range;
 
 /// Rows of blocks of type `B`, quantized by candle's code for that type.
+#[derive(Clone)]
 pub(crate) struct Blocks<B> {
     blocks_per_row: usize,
     /// `[tokens][blocks_per_row]`
@@ -20,7 +21,7 @@ impl<B: GgmlType> Blocks<B> {
     }
 }
 
-impl<B: GgmlType> Packed for Blocks<B> {
+impl<B: GgmlType + Clone + 'static> Packed for Blocks<B> {
     fn n_tokens(&self) -> usize {
         self.blocks.len() / self.blocks_per_row
     }
@@ -44,6 +45,10 @@ impl<B: GgmlType> Packed for Blocks<B> {
 
     fn bytes(&self) -> usize {
         size_of_val(self.blocks.as_slice())
+    }
+
+    fn duplicate(&self) -> Box<dyn Packed> {
+        Box::new(self.clone())
     }
 }
 

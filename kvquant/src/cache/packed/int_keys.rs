@@ -11,7 +11,7 @@ use std::ops::Range;
 
 /// Blocks of `group` tokens. A block has, channel after channel, the planes of its codes, and the scale
 /// and the centre of its levels. Channels of no bits keep the centre only, the group's mean.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct IntKeys {
     group: usize,
     levels: Levels,
@@ -199,6 +199,10 @@ impl Packed for IntKeys {
 
     fn bytes(&self) -> usize {
         self.codes.len() + self.params.len()
+    }
+
+    fn duplicate(&self) -> Box<dyn Packed> {
+        Box::new(self.clone())
     }
 }
 

@@ -11,7 +11,7 @@ use std::ops::Range;
 const SCALES: LogScale = LogScale { top: 64.0 };
 
 /// One packed row a token.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct IntValues {
     head_dim: usize,
     bits: u32,
@@ -74,5 +74,9 @@ impl Packed for IntValues {
 
     fn bytes(&self) -> usize {
         self.codes.len() + self.scales.len()
+    }
+
+    fn duplicate(&self) -> Box<dyn Packed> {
+        Box::new(self.clone())
     }
 }

@@ -41,6 +41,15 @@ pub(super) trait Packed: Debug + Send + Sync {
 
     /// Bytes of codes and metadata.
     fn bytes(&self) -> usize;
+
+    /// The same once more.
+    fn duplicate(&self) -> Box<dyn Packed>;
+}
+
+impl Clone for Box<dyn Packed> {
+    fn clone(&self) -> Box<dyn Packed> {
+        self.duplicate()
+    }
 }
 
 /// Makes room for `additional` elements. Growing by an eighth, not by the doubling of

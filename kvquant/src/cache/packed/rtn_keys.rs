@@ -8,7 +8,7 @@ use std::ops::Range;
 
 /// Blocks of `group` tokens; in a block, channel after channel, the codes of its tokens. Outlying
 /// channels of keys then spoil no other channel's scale (KIVI section 3).
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct RtnKeys {
     head_dim: usize,
     group: usize,
@@ -108,5 +108,9 @@ impl Packed for RtnKeys {
 
     fn bytes(&self) -> usize {
         self.codes.len() + self.params.len() * GroupParams::BYTES
+    }
+
+    fn duplicate(&self) -> Box<dyn Packed> {
+        Box::new(self.clone())
     }
 }

@@ -8,7 +8,7 @@ use std::ops::Range;
 
 /// One packed row a token. A group never reaches beyond its head; the last group of a head may be
 /// shorter.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct RtnValues {
     head_dim: usize,
     group: usize,
@@ -76,5 +76,9 @@ impl Packed for RtnValues {
 
     fn bytes(&self) -> usize {
         self.codes.len() + self.params.len() * GroupParams::BYTES
+    }
+
+    fn duplicate(&self) -> Box<dyn Packed> {
+        Box::new(self.clone())
     }
 }

@@ -1,0 +1,172 @@
+//! How far a plan moves a model's predictions.
+//!
+//! A perplexity may hide as many predictions that became better as became worse; the divergence from the
+//! predictions of half precision does not. Both caches go through the model together, so a plan and its
+//! baseline are scored on the very same windows.
+
+use super::perplexity::{Evaluation, Protocol, WindowScore};
+use crate::Result;
+use crate::cache::KvCache;
+use crate::model::{Chunk, Llama};
+use crate::policy::Plan;
+use candle_core::Tensor;
+use rayon::prelude::*;
+use serde::{Deserialize, Serialize};
+use std::ops::Add;
+
+/// Sums over the predictions of a window.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+pub struct WindowComparison {
+    /// Predictions.
+    pub n_tokens: usize,
+    /// Negative log-likelihoods in half precision, in nats.
+    pub exact_nll: f64,
+    /// The same under the plan.
+    pub plan_nll: f64,
+    /// Kullback-Leibler divergences of the plan's predictions from those of half precision, in nats.
+    pub divergence: f64,
+    /// Predictions whose most probable token is the same.
+    pub same_top: usize,
+}
+
+impl Add for WindowComparison {
+    type Output = WindowComparison;
+
+    fn add(self, other: WindowComparison) -> WindowComparison {
+        WindowComparison {
+            n_tokens: self.n_tokens + other.n_tokens,
+            exact_nll: self.exact_nll + other.exact_nll,
+            plan_nll: self.plan_nll + other.plan_nll,
+            divergence: self.divergence + other.divergence,
+            same_top: self.same_top + other.same_top,
+        }
+    }
+}
+
+/// A plan held against half precision over the windows of a text.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Comparison {
+    /// Each window, in order.
+    pub windows: Vec<WindowComparison>,
+    /// Bits for an element of the plan's cache at the end of a window, everything counted.
+    pub bits_per_element: f64,
+}
+
+impl Comparison {
+    /// All windows together.
+    pub fn total(&self) -> WindowComparison {
+        self.windows.iter().copied().fold(WindowComparison::default(), Add::add)
+    }
+
+    /// The scores in half precision and under the plan, for [`super::paired::loss`].
+    pub fn evaluations(&self) -> [Evaluation; 2] {
+        let evaluation = |nll: fn(&WindowComparison) -> f64| Evaluation {
+            windows: self
+                .windows
+                .iter()
+                .map(|window| WindowScore { nll: nll(window), n_tokens: window.n_tokens })
+                .collect(),
+            cache_bytes: Default::default(),
+            bits_per_element: self.bits_per_element,
+        };
+        [evaluation(|window| window.exact_nll), evaluation(|window| window.plan_nll)]
+    }
+}
+
+/// Holds a plan against half precision on one window, one of [`Protocol::windows`]; gives the plan's cache, too.
+///
+/// # Errors
+/// If the plan does not fit the model, or the model fails.
+pub fn compare_window(
+    model: &Llama,
+    window: &[u32],
+    plan: &Plan,
+    protocol: Protocol,
+) -> Result<(WindowComparison, KvCache)> {
+    let mut exact = model.new_cache(&Plan::f16())?;
+    let mut cache = model.new_cache(plan)?;
+    let mut total = WindowComparison::default();
+    for (first, tokens, scored) in protocol.chunks(window) {
+        let targets = &window[first + scored.start + 1..first + scored.end + 1];
+        let logits = model.forward(&mut [
+            Chunk { cache: &mut exact, tokens, logits: scored.clone() },
+            Chunk { cache: &mut cache, tokens, logits: scored },
+        ])?;
+        total = total + compare(&logits[0], &logits[1], targets)?;
+    }
+    Ok((total, cache))
+}
+
+/// Logits `[predictions][vocabulary]` of both, and what came.
+fn compare(exact: &Tensor, plan: &Tensor, targets: &[u32]) -> Result<WindowComparison> {
+    let vocab_size = exact.dim(1)?;
+    let (exact, plan) = (to_vec(exact)?, to_vec(plan)?);
+    let rows = exact.par_chunks_exact(vocab_size).zip(plan.par_chunks_exact(vocab_size));
+    let one = |((exact, plan), &target): ((&[f32], &[f32]), &u32)| {
+        let (exact, plan) = (LogProbabilities::of(exact), LogProbabilities::of(plan));
+        WindowComparison {
+            n_tokens: 1,
+            exact_nll: -exact.at(target as usize),
+            plan_nll: -plan.at(target as usize),
+            divergence: exact.divergence(&plan),
+            same_top: usize::from(exact.top == plan.top),
+        }
+    };
+    Ok(rows.zip(targets).map(one).reduce(WindowComparison::default, Add::add))
+}
+
+fn to_vec(tensor: &Tensor) -> Result<Vec<f32>> {
+    Ok(tensor.flatten_all()?.to_vec1()?)
+}
+
+/// A row of logits, and what turns them into logarithms of probabilities.
+struct LogProbabilities<'a> {
+    logits: &'a [f32],
+    shift: f64,
+    /// The index of the greatest.
+    top: usize,
+}
+
+impl<'a> LogProbabilities<'a> {
+    fn of(logits: &'a [f32]) -> LogProbabilities<'a> {
+        let greater = |best: (usize, f32), (at, &logit): (usize, &f32)| {
+            if logit > best.1 { (at, logit) } else { best }
+        };
+        let (top, greatest) = logits.iter().enumerate().fold((0, f32::NEG_INFINITY), greater);
+        let total: f64 = logits.iter().map(|&logit| f64::from((logit - greatest).exp())).sum();
+        LogProbabilities { logits, shift: f64::from(greatest) + total.ln(), top }
+    }
+
+    fn at(&self, token: usize) -> f64 {
+        f64::from(self.logits[token]) - self.shift
+    }
+
+    /// Kullback-Leibler, of `other` from this.
+    fn divergence(&self, other: &LogProbabilities<'_>) -> f64 {
+        let logarithms = (0..self.logits.len()).map(|token| (self.at(token), other.at(token)));
+        logarithms.map(|(p, q)| p.exp() * (p - q)).sum()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use candle_core::Device;
+
+    #[test]
+    fn of_two_rows() {
+        let tensor = |rows: Vec<f32>| Tensor::from_vec(rows, (2, 2), &Device::Cpu).unwrap();
+        // Probabilities .75 and .25, then .5 and .5; under the plan all .5, then .25 and .75.
+        let third = 3f32.ln();
+        let exact = tensor(vec![third, 0.0, 1.0, 1.0]);
+        let plan = tensor(vec![7.0, 7.0, 0.0, third]);
+        let found = compare(&exact, &plan, &[0, 1]).unwrap();
+        let near = |found: f64, expected: f64| assert!((found - expected).abs() < 1e-6, "{found}");
+        near(found.exact_nll, -(0.75f64.ln() + 0.5f64.ln()));
+        near(found.plan_nll, -(0.5f64.ln() + 0.75f64.ln()));
+        let first = 0.75 * 1.5f64.ln() + 0.25 * 0.5f64.ln();
+        let second = 0.5 * 2f64.ln() + 0.5 * (0.5f64 / 0.75).ln();
+        near(found.divergence, first + second);
+        assert_eq!((found.n_tokens, found.same_top), (2, 1));
+    }
+}

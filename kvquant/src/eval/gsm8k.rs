@@ -1,0 +1,113 @@
+//! GSM8K: word problems, answered step by step, exact match of the last number (Cobbe et al. 2021).
+
+use super::reader::Reader;
+use crate::model::tokenizer::Tokenizer;
+use crate::{Error, Result};
+use serde::Deserialize;
+
+/// Tokens of an answer at most.
+const MOST_TOKENS: usize = 256;
+
+/// A problem and its answer, which ends with `#### ` and a number.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct Problem {
+    question: String,
+    answer: String,
+}
+
+/// The problems of a file of JSON lines.
+///
+/// # Errors
+/// If a line isn't one, or an answer has no number.
+pub fn problems(lines: &str) -> Result<Vec<Problem>> {
+    let read = |(at, line): (usize, &str)| {
+        let bad = |problem: String| Error::DataSet(format!("GSM8K, line {}: {problem}", at + 1));
+        let problem: Problem =
+            serde_json::from_str(line).map_err(|error| bad(error.to_string()))?;
+        match number(&problem.answer) {
+            Some(_) => Ok(problem),
+            None => Err(bad("no `#### ` and a number".to_owned())),
+        }
+    };
+    lines.lines().enumerate().map(read).collect()
+}
+
+impl Problem {
+    /// Solved, as an example.
+    pub fn solved(&self) -> String {
+        let Problem { question, answer } = self;
+        // Calculators are for other models.
+        let mut plain = String::new();
+        let mut rest = answer.as_str();
+        while let Some((before, after)) = rest.split_once("<<") {
+            plain.push_str(before);
+            rest = after.split_once(">>").map_or("", |(_, after)| after);
+        }
+        plain.push_str(rest);
+        format!("Question: {question}\nAnswer: {plain}\n\n")
+    }
+
+    /// Whether a reader of examples solves it.
+    ///
+    /// # Errors
+    /// If the model fails.
+    pub fn is_solved(&self, examples: &Reader<'_>, tokenizer: &Tokenizer) -> Result<bool> {
+        let mut reader = examples.clone();
+        let question = format!("Question: {}\nAnswer:", self.question);
+        reader.read(&tokenizer.encode(&question, false)?)?;
+        let mut answer = Vec::new();
+        while answer.len() < MOST_TOKENS {
+            let Some(next) =
+                reader.most_probable().filter(|&token| !tokenizer.ends_generation(token))
+            else {
+                break;
+            };
+            answer.push(next);
+            let text = tokenizer.decode(&answer)?;
+            let is_over = text.split_once("####").is_some_and(|(_, end)| end.contains('\n'));
+            if is_over || text.contains("Question:") {
+                break;
+            }
+            reader.read(&[next])?;
+        }
+        Ok(number(&tokenizer.decode(&answer)?) == number(&self.answer))
+    }
+}
+
+/// The number after `####`, without commas.
+fn number(answer: &str) -> Option<String> {
+    let (_, end) = answer.split_once("####")?;
+    let line = end.trim_start().lines().next()?;
+    let digits: String = line
+        .trim_start_matches('$')
+        .chars()
+        .filter(|&c| c != ',')
+        .take_while(|c| c.is_ascii_digit() || matches!(c, '-' | '.'))
+        .collect();
+    let digits = digits.trim_end_matches('.').to_owned();
+    digits.bytes().any(|byte| byte.is_ascii_digit()).then_some(digits)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_found() {
+        let cases = [("So 5.\n#### 1,234", "1234"), ("#### $18.\nQ", "18"), ("####-3", "-3")];
+        for (answer, expected) in cases {
+            assert_eq!(number(answer).as_deref(), Some(expected), "{answer}");
+        }
+        assert_eq!(number("The answer is 5"), None);
+        assert_eq!(number("#### none"), None);
+    }
+
+    #[test]
+    fn examples_have_no_calculators() {
+        let line = r#"{"question": "Q?", "answer": "2+2 = <<2+2=4>>4 eggs.\n#### 4"}"#;
+        let problems = problems(line).unwrap();
+        assert_eq!(problems[0].solved(), "Question: Q?\nAnswer: 2+2 = 4 eggs.\n#### 4\n\n");
+        let bad = super::problems("{\"question\": \"Q?\", \"answer\": \"4\"}").unwrap_err();
+        assert!(bad.to_string().contains("line 1: no `#### `"), "{bad}");
+    }
+}

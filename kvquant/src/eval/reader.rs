@@ -1,0 +1,81 @@
+//! A text that has been read, to be gone on with in several ways.
+
+use crate::Result;
+use crate::cache::KvCache;
+use crate::model::{Chunk, Llama};
+use crate::policy::Plan;
+
+/// Tokens that go through the model at once.
+const CHUNK: usize = 512;
+
+/// What a model has read, and what it expects next. A copy goes on by itself.
+#[derive(Debug, Clone)]
+pub struct Reader<'a> {
+    model: &'a Llama,
+    cache: KvCache,
+    /// Logits after the last token; nothing has been read if they are empty.
+    next: Vec<f32>,
+}
+
+impl<'a> Reader<'a> {
+    /// Has read nothing.
+    ///
+    /// # Errors
+    /// If the plan does not fit the model.
+    pub fn new(model: &'a Llama, plan: &Plan) -> Result<Reader<'a>> {
+        Ok(Reader { model, cache: model.new_cache(plan)?, next: Vec::new() })
+    }
+
+    /// Tokens read.
+    pub fn n_tokens(&self) -> usize {
+        self.cache.n_tokens()
+    }
+
+    /// Reads on.
+    ///
+    /// # Errors
+    /// If the model fails.
+    pub fn read(&mut self, tokens: &[u32]) -> Result<()> {
+        let n_chunks = tokens.len().div_ceil(CHUNK);
+        for (at, tokens) in tokens.chunks(CHUNK).enumerate() {
+            let last = if at + 1 == n_chunks { tokens.len() - 1..tokens.len() } else { 0..0 };
+            let chunk = Chunk { cache: &mut self.cache, tokens, logits: last.clone() };
+            let logits = self.model.forward(&mut [chunk])?.remove(0);
+            if !last.is_empty() {
+                self.next = logits.flatten_all()?.to_vec1()?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The logarithm of the probability that the text goes on with these tokens.
+    ///
+    /// # Errors
+    /// If nothing has been read, or the model fails.
+    pub fn log_probability(&self, tokens: &[u32]) -> Result<f64> {
+        let Some(&first) = tokens.first() else { return Ok(0.0) };
+        let mut total = log_probability(&self.next, first);
+        if tokens.len() > 1 {
+            let mut cache = self.cache.clone();
+            let read = &tokens[..tokens.len() - 1];
+            let chunk = Chunk { cache: &mut cache, tokens: read, logits: 0..read.len() };
+            let logits: Vec<f32> =
+                self.model.forward(&mut [chunk])?.remove(0).flatten_all()?.to_vec1()?;
+            let rows = logits.chunks_exact(self.model.vocab_size()).zip(&tokens[1..]);
+            total += rows.map(|(row, &token)| log_probability(row, token)).sum::<f64>();
+        }
+        Ok(total)
+    }
+
+    /// The most probable next token.
+    pub fn most_probable(&self) -> Option<u32> {
+        let best = (0..self.next.len()).max_by(|&a, &b| self.next[a].total_cmp(&self.next[b]));
+        best.map(|token| token as u32)
+    }
+}
+
+fn log_probability(logits: &[f32], token: u32) -> f64 {
+    let greatest = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+    let total: f64 = logits.iter().map(|&logit| f64::from((logit - greatest).exp())).sum();
+    f64::from(logits[token as usize] - greatest) - total.ln()
+}
