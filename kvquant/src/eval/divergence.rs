@@ -5,8 +5,8 @@
 //! baseline are scored on the very same windows.
 
 use super::perplexity::{Evaluation, Protocol, WindowScore};
+use super::probability::LogProbabilities;
 use crate::Result;
-use crate::cache::KvCache;
 use crate::model::{Chunk, Llama};
 use crate::policy::Plan;
 use candle_core::Tensor;
@@ -73,7 +73,7 @@ impl Comparison {
     }
 }
 
-/// Holds a plan against half precision on one window, one of [`Protocol::windows`]; gives the plan's cache, too.
+/// Holds a plan against half precision on one window, one of [`Protocol::windows`].
 ///
 /// # Errors
 /// If the plan does not fit the model, or the model fails.
@@ -82,7 +82,7 @@ pub fn compare_window(
     window: &[u32],
     plan: &Plan,
     protocol: Protocol,
-) -> Result<(WindowComparison, KvCache)> {
+) -> Result<WindowComparison> {
     let mut exact = model.new_cache(&Plan::f16())?;
     let mut cache = model.new_cache(plan)?;
     let mut total = WindowComparison::default();
@@ -94,7 +94,7 @@ pub fn compare_window(
         ])?;
         total = total + compare(&logits[0], &logits[1], targets)?;
     }
-    Ok((total, cache))
+    Ok(total)
 }
 
 /// Logits `[predictions][vocabulary]` of both, and what came.
@@ -109,7 +109,7 @@ fn compare(exact: &Tensor, plan: &Tensor, targets: &[u32]) -> Result<WindowCompa
             exact_nll: -exact.at(target as usize),
             plan_nll: -plan.at(target as usize),
             divergence: exact.divergence(&plan),
-            same_top: usize::from(exact.top == plan.top),
+            same_top: usize::from(exact.top() == plan.top()),
         }
     };
     Ok(rows.zip(targets).map(one).reduce(WindowComparison::default, Add::add))
@@ -117,35 +117,6 @@ fn compare(exact: &Tensor, plan: &Tensor, targets: &[u32]) -> Result<WindowCompa
 
 fn to_vec(tensor: &Tensor) -> Result<Vec<f32>> {
     Ok(tensor.flatten_all()?.to_vec1()?)
-}
-
-/// A row of logits, and what turns them into logarithms of probabilities.
-struct LogProbabilities<'a> {
-    logits: &'a [f32],
-    shift: f64,
-    /// The index of the greatest.
-    top: usize,
-}
-
-impl<'a> LogProbabilities<'a> {
-    fn of(logits: &'a [f32]) -> LogProbabilities<'a> {
-        let greater = |best: (usize, f32), (at, &logit): (usize, &f32)| {
-            if logit > best.1 { (at, logit) } else { best }
-        };
-        let (top, greatest) = logits.iter().enumerate().fold((0, f32::NEG_INFINITY), greater);
-        let total: f64 = logits.iter().map(|&logit| f64::from((logit - greatest).exp())).sum();
-        LogProbabilities { logits, shift: f64::from(greatest) + total.ln(), top }
-    }
-
-    fn at(&self, token: usize) -> f64 {
-        f64::from(self.logits[token]) - self.shift
-    }
-
-    /// Kullback-Leibler, of `other` from this.
-    fn divergence(&self, other: &LogProbabilities<'_>) -> f64 {
-        let logarithms = (0..self.logits.len()).map(|token| (self.at(token), other.at(token)));
-        logarithms.map(|(p, q)| p.exp() * (p - q)).sum()
-    }
 }
 
 #[cfg(test)]

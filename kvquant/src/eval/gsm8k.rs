@@ -1,8 +1,9 @@
 //! GSM8K: word problems, answered step by step, exact match of the last number (Cobbe et al. 2021).
 
+use super::json_lines;
 use super::reader::Reader;
+use crate::Result;
 use crate::model::tokenizer::Tokenizer;
-use crate::{Error, Result};
 use serde::Deserialize;
 
 /// Tokens of an answer at most.
@@ -20,16 +21,10 @@ pub struct Problem {
 /// # Errors
 /// If a line isn't one, or an answer has no number.
 pub fn problems(lines: &str) -> Result<Vec<Problem>> {
-    let read = |(at, line): (usize, &str)| {
-        let bad = |problem: String| Error::DataSet(format!("GSM8K, line {}: {problem}", at + 1));
-        let problem: Problem =
-            serde_json::from_str(line).map_err(|error| bad(error.to_string()))?;
-        match number(&problem.answer) {
-            Some(_) => Ok(problem),
-            None => Err(bad("no `#### ` and a number".to_owned())),
-        }
-    };
-    lines.lines().enumerate().map(read).collect()
+    json_lines("GSM8K", lines, |problem: &Problem| match number(&problem.answer) {
+        Some(_) => Ok(()),
+        None => Err("no `#### ` and a number".to_owned()),
+    })
 }
 
 impl Problem {
@@ -55,22 +50,11 @@ impl Problem {
         let mut reader = examples.clone();
         let question = format!("Question: {}\nAnswer:", self.question);
         reader.read(&tokenizer.encode(&question, false)?)?;
-        let mut answer = Vec::new();
-        while answer.len() < MOST_TOKENS {
-            let Some(next) =
-                reader.most_probable().filter(|&token| !tokenizer.ends_generation(token))
-            else {
-                break;
-            };
-            answer.push(next);
-            let text = tokenizer.decode(&answer)?;
-            let is_over = text.split_once("####").is_some_and(|(_, end)| end.contains('\n'));
-            if is_over || text.contains("Question:") {
-                break;
-            }
-            reader.read(&[next])?;
-        }
-        Ok(number(&tokenizer.decode(&answer)?) == number(&self.answer))
+        let answer = reader.go_on(tokenizer, MOST_TOKENS, |text| {
+            let has_number = text.split_once("####").is_some_and(|(_, end)| end.contains('\n'));
+            has_number || text.contains("Question:")
+        })?;
+        Ok(number(&answer) == number(&self.answer))
     }
 }
 

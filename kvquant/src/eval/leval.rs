@@ -1,9 +1,10 @@
 //! L-Eval's topic retrieval: which topic of a long conversation was the first, the second, … (An et al. 2023;
 //! conversations of LongChat).
 
+use super::json_lines;
 use super::reader::Reader;
+use crate::Result;
 use crate::model::tokenizer::Tokenizer;
-use crate::{Error, Result};
 use serde::Deserialize;
 
 /// Tokens of an answer at most.
@@ -22,16 +23,12 @@ pub struct Conversation {
 /// # Errors
 /// If a line isn't one.
 pub fn conversations(lines: &str) -> Result<Vec<Conversation>> {
-    let read = |(at, line): (usize, &str)| {
-        let bad = |problem: String| Error::DataSet(format!("L-Eval, line {}: {problem}", at + 1));
-        let read: Conversation =
-            serde_json::from_str(line).map_err(|error| bad(error.to_string()))?;
+    json_lines("L-Eval", lines, |read: &Conversation| {
         match read.instructions.len() == read.outputs.len() {
-            true => Ok(read),
-            false => Err(bad("there is not one answer for each question".to_owned())),
+            true => Ok(()),
+            false => Err("there is not one answer for each question".to_owned()),
         }
-    };
-    lines.lines().enumerate().map(read).collect()
+    })
 }
 
 impl Conversation {
@@ -52,20 +49,8 @@ impl Conversation {
             let mut reader = read.clone();
             let question = format!("\n USER: {question}\n ASSISTANT: The topic is");
             reader.read(&tokenizer.encode(&question, false)?)?;
-            let mut answer = Vec::new();
-            while answer.len() < MOST_TOKENS {
-                let Some(next) =
-                    reader.most_probable().filter(|&token| !tokenizer.ends_generation(token))
-                else {
-                    break;
-                };
-                answer.push(next);
-                if tokenizer.decode(&answer)?.contains('\n') {
-                    break;
-                }
-                reader.read(&[next])?;
-            }
-            Ok(names(&tokenizer.decode(&answer)?, topic))
+            let answer = reader.go_on(tokenizer, MOST_TOKENS, |text| text.contains('\n'))?;
+            Ok(names(&answer, topic))
         };
         self.instructions.iter().zip(&self.outputs).map(named).collect()
     }

@@ -91,13 +91,8 @@ impl<'a> Haystack<'a> {
         rest.extend(&self.tokens[reader.n_tokens()..]);
         rest.extend(self.tokenizer.encode(&needle.question(), false)?);
         reader.read(&rest)?;
-        let mut answer = Vec::new();
         // The number has at most as many tokens as digits, and a space before them.
-        for _ in 0..6 {
-            answer.extend(reader.most_probable());
-            reader.read(&answer[answer.len() - 1..])?;
-        }
-        let answer = self.tokenizer.decode(&answer)?;
+        let answer = reader.go_on(self.tokenizer, 6, |_| false)?;
         Ok(answer.trim_start().starts_with(&needle.number.to_string()))
     }
 

@@ -6,6 +6,7 @@
 //! the whole prompt in full precision and only *stores* it quantized; a perplexity measured so shows
 //! no loss at any width.)
 
+use super::probability::LogProbabilities;
 use crate::cache::{CacheBytes, KvCache};
 use crate::model::{Chunk, Llama};
 use crate::policy::Plan;
@@ -199,10 +200,6 @@ fn negative_log_likelihoods(logits: &Tensor, targets: &[u32]) -> Result<Vec<f64>
     Ok(logits
         .par_chunks_exact(vocab_size)
         .zip(targets)
-        .map(|(row, &target)| {
-            let greatest = row.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-            let total: f64 = row.iter().map(|&logit| f64::from((logit - greatest).exp())).sum();
-            total.ln() - f64::from(row[target as usize] - greatest)
-        })
+        .map(|(row, &target)| -LogProbabilities::of(row).at(target as usize))
         .collect())
 }

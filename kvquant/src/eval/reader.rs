@@ -1,7 +1,9 @@
 //! A text that has been read, to be gone on with in several ways.
 
+use super::probability::LogProbabilities;
 use crate::Result;
 use crate::cache::KvCache;
+use crate::model::tokenizer::Tokenizer;
 use crate::model::{Chunk, Llama};
 use crate::policy::Plan;
 
@@ -54,7 +56,7 @@ impl<'a> Reader<'a> {
     /// If nothing has been read, or the model fails.
     pub fn log_probability(&self, tokens: &[u32]) -> Result<f64> {
         let Some(&first) = tokens.first() else { return Ok(0.0) };
-        let mut total = log_probability(&self.next, first);
+        let mut total = LogProbabilities::of(&self.next).at(first as usize);
         if tokens.len() > 1 {
             let mut cache = self.cache.clone();
             let read = &tokens[..tokens.len() - 1];
@@ -62,20 +64,38 @@ impl<'a> Reader<'a> {
             let logits: Vec<f32> =
                 self.model.forward(&mut [chunk])?.remove(0).flatten_all()?.to_vec1()?;
             let rows = logits.chunks_exact(self.model.vocab_size()).zip(&tokens[1..]);
-            total += rows.map(|(row, &token)| log_probability(row, token)).sum::<f64>();
+            total +=
+                rows.map(|(row, &token)| LogProbabilities::of(row).at(token as usize)).sum::<f64>();
         }
         Ok(total)
     }
 
+    /// The most probable continuation of at most so many tokens, as text: until the model ends it, or `is_over`
+    /// says so of what there is.
+    ///
+    /// # Errors
+    /// If the model fails.
+    pub fn go_on(
+        &mut self,
+        tokenizer: &Tokenizer,
+        most_tokens: usize,
+        is_over: impl Fn(&str) -> bool,
+    ) -> Result<String> {
+        let mut tokens = Vec::new();
+        let mut text = String::new();
+        while tokens.len() < most_tokens && !is_over(&text) {
+            let next = self.most_probable().filter(|&token| !tokenizer.ends_generation(token));
+            let Some(next) = next else { break };
+            tokens.push(next);
+            text = tokenizer.decode(&tokens)?;
+            self.read(&[next])?;
+        }
+        Ok(text)
+    }
+
     /// The most probable next token.
-    pub fn most_probable(&self) -> Option<u32> {
+    fn most_probable(&self) -> Option<u32> {
         let best = (0..self.next.len()).max_by(|&a, &b| self.next[a].total_cmp(&self.next[b]));
         best.map(|token| token as u32)
     }
-}
-
-fn log_probability(logits: &[f32], token: u32) -> f64 {
-    let greatest = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-    let total: f64 = logits.iter().map(|&logit| f64::from((logit - greatest).exp())).sum();
-    f64::from(logits[token as usize] - greatest) - total.ln()
 }

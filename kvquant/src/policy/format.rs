@@ -102,11 +102,6 @@ impl SideFormat {
 
     /// The names that [`SideFormat::from_str`] takes, for messages.
     pub const NAMES: &'static str = "f16, q8_0, q4_0, rtn8, rtn4, rtn2, rtn1, int8 to int1";
-
-    /// Whether older tokens are packed behind a window in half precision.
-    pub fn has_window(&self) -> bool {
-        !matches!(self, SideFormat::F16 | SideFormat::Q8_0 | SideFormat::Q4_0)
-    }
 }
 
 impl fmt::Display for SideFormat {

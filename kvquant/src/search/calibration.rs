@@ -57,11 +57,6 @@ impl Calibration {
         Ok(Calibration { n_tokens: tokens.len(), hidden, predictions, layers })
     }
 
-    /// Tokens of the text.
-    pub fn n_tokens(&self) -> usize {
-        self.n_tokens
-    }
-
     /// What entered each layer's attention.
     pub fn layers(&self) -> &[LayerStatistics] {
         &self.layers

@@ -88,8 +88,8 @@ impl DivergenceTask {
         );
         for (at, window) in windows.iter().enumerate() {
             let part = format!("window {}", self.skip + at);
-            let outcome = journal
-                .outcome(&part, || Ok(compare_window(&model, window, &plan, protocol)?.0))?;
+            let outcome =
+                journal.outcome(&part, || Ok(compare_window(&model, window, &plan, protocol)?))?;
             comparison.windows.push(outcome);
             bar.advance(1);
             let total = comparison.total();
