@@ -111,12 +111,20 @@ proptest! {
             let lost: Vec<usize> = (0..tasks.len())
                 .filter(|&task| plan.tasks[task].size.workers < tasks[task].present.workers)
                 .collect();
-            let queue = at(used).queue(&rule);
-            let is_as_cheap = |task: &usize| {
-                let giver = queue.givers.iter().find(|giver| giver.task == *task);
-                giver.is_some_and(|giver| giver.worth <= first.worth * (1.0 + 1e-9))
+            // By all that it lost: a task pays for the change once, however many workers go with it.
+            let situation = at(used);
+            let terms = situation.terms(&rule);
+            let is_as_cheap = |&task: &usize| {
+                let (left, had) = (plan.tasks[task].size.workers, tasks[task].present.workers);
+                let sizes = terms.sizes(&tasks[task], 0, had);
+                let best = |workers| {
+                    let of = sizes.iter().filter(|size| size.workers == workers);
+                    of.map(|size| size.value).fold(0.0, f64::max)
+                };
+                let worth = (best(had) - best(left)) / (had - left) as f64 / terms.horizon_s;
+                worth <= first.worth * (1.0 + 1e-9)
             };
-            prop_assert!(lost.iter().all(is_as_cheap), "{lost:?} of {queue:?}");
+            prop_assert!(lost.iter().all(is_as_cheap), "{lost:?} of {:?}", at(used).queue(&rule));
         }
     }
 }
