@@ -12,6 +12,7 @@
 //! - [`eval`]: perplexity, as decoding would give it
 //! - [`analysis`]: what becomes of errors in keys and in values (section 3)
 //! - [`search`]: plans under a budget of bytes, by what each part of the cache is worth
+//! - [`presets`]: searched plans under names, shipped for two models
 //!
 //! | claim of the paper | section | module | test |
 //! |---|---|---|---|
@@ -29,6 +30,7 @@ mod error;
 pub mod eval;
 pub mod model;
 pub mod policy;
+pub mod presets;
 pub mod quant;
 pub mod search;
 

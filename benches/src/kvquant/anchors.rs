@@ -2,7 +2,7 @@
 //! llama.cpp for its cache formats.
 
 use super::SYSTEM;
-use super::setting::{PlanScore, Setting};
+use super::setting::{NamedPlan, PlanScore, SMOLLM2, Setting, Windows};
 use crate::experiment::{Experiment, Size};
 use common::progress::Progress;
 use common::report::{Claim, Verdict};
@@ -68,16 +68,18 @@ impl Experiment for Anchors {
     }
 
     fn run(&self, size: Size, progress: &Progress) -> anyhow::Result<(AnchorMetrics, Value)> {
-        let f16 = ["f16".to_owned()];
+        let f16 = [NamedPlan::parse("f16")?];
         let mut windows = Vec::new();
         let formats = match size {
             Size::Quick => vec![WeightFormat::F32],
             Size::Full => vec![WeightFormat::F32, WeightFormat::Auto],
         };
         for weights in formats {
-            let setting = Setting::load(weights, progress)?;
+            let setting = Setting::load(SMOLLM2, weights, progress)?;
             let n_windows = if size == Size::Full { NUMPY.len() } else { 1 };
-            let score = setting.score(&f16, ScoringRule::All, n_windows, progress)?.remove(0);
+            let first = Windows::short(n_windows, ScoringRule::All);
+            let name = format!("{}-{weights}", Experiment::name(self));
+            let score = setting.score(&name, &f16, first, progress)?.remove(0);
             let by_window = score.window_nlls.iter().zip(NUMPY).enumerate();
             windows.extend(by_window.map(|(window, (nll, reference))| WindowAnchor {
                 weights: weights.to_string(),
@@ -86,7 +88,7 @@ impl Experiment for Anchors {
                 here: nll.exp(),
             }));
         }
-        let formats = if size == Size::Full { score_formats(progress)? } else { Vec::new() };
+        let formats = if size == Size::Full { self.score_formats(progress)? } else { Vec::new() };
         let configuration = json!({
             "windows": "all predictions of the first windows of 1024 tokens",
             "formats": "second half of 12 windows of 1024 tokens, f32 weights",
@@ -117,17 +119,22 @@ impl Experiment for Anchors {
     }
 }
 
-fn score_formats(progress: &Progress) -> anyhow::Result<Vec<FormatAnchor>> {
-    let plans: Vec<String> = LLAMA_CPP.iter().map(|(plan, _)| (*plan).to_owned()).collect();
-    let setting = Setting::load(WeightFormat::F32, progress)?;
-    let scores = setting.score(&plans, ScoringRule::SecondHalf, 12, progress)?;
-    let anchors = scores.into_iter().zip(LLAMA_CPP).zip(POINTS);
-    Ok(anchors
-        .map(|((score, (_, reference)), tolerance_points)| FormatAnchor {
-            score,
-            reference,
-            reference_loss: reference / LLAMA_CPP[0].1 - 1.0,
-            tolerance_points,
-        })
-        .collect())
+impl Anchors {
+    fn score_formats(&self, progress: &Progress) -> anyhow::Result<Vec<FormatAnchor>> {
+        let plans: Vec<NamedPlan> =
+            LLAMA_CPP.iter().map(|(plan, _)| NamedPlan::parse(plan)).collect::<Result<_, _>>()?;
+        let setting = Setting::load(SMOLLM2, WeightFormat::F32, progress)?;
+        let windows = Windows::short(12, ScoringRule::SecondHalf);
+        let name = format!("{}-formats", Experiment::name(self));
+        let scores = setting.score(&name, &plans, windows, progress)?;
+        let anchors = scores.into_iter().zip(LLAMA_CPP).zip(POINTS);
+        Ok(anchors
+            .map(|((score, (_, reference)), tolerance_points)| FormatAnchor {
+                score,
+                reference,
+                reference_loss: reference / LLAMA_CPP[0].1 - 1.0,
+                tolerance_points,
+            })
+            .collect())
+    }
 }

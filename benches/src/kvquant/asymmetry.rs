@@ -2,7 +2,7 @@
 //! that keys are the sensitive side.
 
 use super::SYSTEM;
-use super::setting::{PlanScore, Setting};
+use super::setting::{NamedPlan, PlanScore, SMOLLM2, Setting, Windows};
 use crate::experiment::{Experiment, Size};
 use common::progress::Progress;
 use common::report::{Claim, Verdict};
@@ -60,7 +60,7 @@ impl Experiment for Asymmetry {
     }
 
     fn run(&self, size: Size, progress: &Progress) -> anyhow::Result<(AsymmetryMetrics, Value)> {
-        let setting = Setting::load(WeightFormat::F32, progress)?;
+        let setting = Setting::load(SMOLLM2, WeightFormat::F32, progress)?;
         let n_layers = setting.n_layers();
         let (layers, n_windows) = match size {
             Size::Quick => (vec![n_layers / 2, n_layers], 2),
@@ -76,9 +76,11 @@ impl Experiment for Asymmetry {
                 }
             }
         }
-        let rule = ScoringRule::All;
-        let scores = setting.score(&plans, rule, n_windows, progress)?;
-        let configuration = setting.configuration(rule, n_windows);
+        let plans: Vec<NamedPlan> =
+            plans.iter().map(|plan| NamedPlan::parse(plan)).collect::<Result<_, _>>()?;
+        let windows = Windows::short(n_windows, ScoringRule::All);
+        let scores = setting.score(&Experiment::name(self), &plans, windows, progress)?;
+        let configuration = setting.configuration(windows);
         Ok((AsymmetryMetrics { n_layers, n_windows, scores }, configuration))
     }
 

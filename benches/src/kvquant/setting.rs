@@ -2,28 +2,67 @@
 
 use anyhow::Context;
 use common::assets::find;
-use common::command::store;
-use common::progress::{Bar, Progress, Unit};
+use common::command::{provenance, store, workspace_root};
+use common::journal::Journal;
+use common::progress::{Progress, Unit};
+use kvquant::cache::CacheBytes;
 use kvquant::eval::paired::loss;
+use kvquant::eval::perplexity::WindowScore;
 use kvquant::eval::{Evaluation, Protocol, ScoringRule, evaluate};
 use kvquant::model::gguf::Gguf;
 use kvquant::model::tokenizer::Tokenizer;
-use kvquant::model::{Llama, WeightFormat};
+use kvquant::model::{Llama, WeightFormat, fingerprint};
+use kvquant::policy::Plan;
+use kvquant::presets::Preset;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
+use std::path::PathBuf;
 use std::time::Instant;
 
-const MODEL: &str = "smollm2";
+/// The model of most experiments.
+pub const SMOLLM2: &str = "smollm2";
 const TEXT: &str = "wikitext-2-raw-test";
-/// Tokens in a window of the text.
-pub const CONTEXT: usize = 1024;
 const CHUNK: usize = 512;
 
-/// SmolLM2-135M on WikiText-2's raw test set.
+/// A model, and WikiText-2's raw test set in its tokens.
 pub struct Setting {
-    model: Llama,
+    pub model_name: &'static str,
+    pub model: Llama,
+    pub tokenizer: Tokenizer,
     tokens: Vec<u32>,
-    pub weights: WeightFormat,
+    weights: WeightFormat,
+}
+
+/// Which windows of the text are scored, and how.
+#[derive(Debug, Clone, Copy)]
+pub struct Windows {
+    /// Tokens of a window.
+    pub context: usize,
+    /// Windows left out at the start of the text.
+    pub skipped: usize,
+    pub n: usize,
+    pub rule: ScoringRule,
+}
+
+impl Windows {
+    /// The first `n` windows of 1024 tokens.
+    pub fn short(n: usize, rule: ScoringRule) -> Windows {
+        Windows { context: 1024, skipped: 0, n, rule }
+    }
+}
+
+/// A plan under the name that a table gives it.
+#[derive(Debug, Clone)]
+pub struct NamedPlan {
+    pub name: String,
+    pub plan: Plan,
+}
+
+impl NamedPlan {
+    /// One by its notation.
+    pub fn parse(notation: &str) -> anyhow::Result<NamedPlan> {
+        Ok(NamedPlan { name: notation.to_owned(), plan: notation.parse()? })
+    }
 }
 
 /// How a plan did.
@@ -44,17 +83,31 @@ pub struct PlanScore {
     pub tokens_per_second: f64,
 }
 
+/// What a window left in the journal.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+struct Outcome {
+    nll: f64,
+    n_tokens: usize,
+    k_bytes: u64,
+    v_bytes: u64,
+    bits_per_element: f64,
+    seconds: f64,
+}
+
 impl Setting {
     /// Loads model and text, fetching what is missing.
-    pub fn load(weights: WeightFormat, progress: &Progress) -> anyhow::Result<Setting> {
+    pub fn load(
+        model_name: &'static str,
+        weights: WeightFormat,
+        progress: &Progress,
+    ) -> anyhow::Result<Setting> {
         let store = store(None);
-        let gguf = Gguf::open(&store.model(MODEL, progress)?)?;
-        let text = find(TEXT).context("WikiText-2 is registered")?;
-        let text = store.obtain(text, progress)?;
-        let text = std::fs::read_to_string(&text)
-            .with_context(|| format!("{} can't be read", text.display()))?;
-        let tokens = Tokenizer::from_gguf(&gguf)?.encode(&text, false)?;
-        Ok(Setting { model: Llama::load(gguf, weights)?, tokens, weights })
+        let gguf = Gguf::open(&store.model(model_name, progress)?)?;
+        let text = read_text(TEXT, progress)?;
+        let tokenizer = Tokenizer::from_gguf(&gguf)?;
+        let tokens = tokenizer.encode(&text, false)?;
+        let model = Llama::load(gguf, weights)?;
+        Ok(Setting { model_name, model, tokenizer, tokens, weights })
     }
 
     /// Layers of the model, which the plans of the experiments name.
@@ -62,72 +115,133 @@ impl Setting {
         self.model.config().n_layers
     }
 
+    /// The shipped plan of a preset.
+    pub fn preset(&self, preset: Preset) -> anyhow::Result<NamedPlan> {
+        let fingerprint = fingerprint(self.model.gguf(), self.model.config())?;
+        let plan = preset.shipped(&fingerprint)?;
+        let plan = plan.with_context(|| format!("{} has no {preset}", self.model_name))?;
+        Ok(NamedPlan { name: preset.to_string(), plan })
+    }
+
     /// What a record says of the setting.
-    pub fn configuration(&self, rule: ScoringRule, n_windows: usize) -> Value {
+    pub fn configuration(&self, windows: Windows) -> Value {
         json!({
-            "model": MODEL,
+            "model": self.model_name,
             "weights": self.weights.to_string(),
             "text": TEXT,
-            "context": CONTEXT,
-            "windows": n_windows,
-            "rule": rule.to_string(),
+            "context": windows.context,
+            "skipped_windows": windows.skipped,
+            "windows": windows.n,
+            "rule": windows.rule.to_string(),
             "chunk": CHUNK,
         })
     }
 
-    /// Scores `plans` over the first windows of the text, losses against the first of them.
+    /// The journal of an experiment on this model, so that a run of hours that is interrupted goes on. Another
+    /// commit begins another.
+    pub fn journal(&self, experiment: &str, configuration: &Value) -> anyhow::Result<Journal> {
+        let provenance = provenance("");
+        let folder =
+            workspace_root().context("run this inside the workspace")?.join("runs/kvquant");
+        std::fs::create_dir_all(&folder)
+            .with_context(|| format!("can't make {}", folder.display()))?;
+        let commit = provenance.commit.as_deref().unwrap_or("none");
+        let state = if provenance.dirty { "-dirty" } else { "" };
+        let name = format!("{experiment}-{}{state}.jsonl", &commit[..commit.len().min(10)]);
+        let run = json!({ "experiment": experiment, "configuration": configuration });
+        let path: PathBuf = folder.join(name);
+        if provenance.dirty {
+            // Nobody knows whether it is the same source.
+            let _ = std::fs::remove_file(&path);
+        }
+        Journal::open(Some(&path), &run)
+    }
+
+    /// Scores `plans`, losses against the first of them.
     pub fn score(
         &self,
-        plans: &[String],
-        rule: ScoringRule,
-        n_windows: usize,
+        experiment: &str,
+        plans: &[NamedPlan],
+        windows: Windows,
         progress: &Progress,
     ) -> anyhow::Result<Vec<PlanScore>> {
-        let total = (plans.len() * n_windows) as u64;
+        let mut journal = self.journal(experiment, &self.configuration(windows))?;
+        let total = (plans.len() * windows.n) as u64;
         let bar = progress.bar("perplexity", Some(total), Unit::Items("windows"));
         let mut baseline: Option<Evaluation> = None;
         let mut scores = Vec::new();
-        for plan in plans {
-            bar.message(plan.clone());
-            let clock = Instant::now();
-            let evaluation = self.evaluate(plan, rule, n_windows, &bar)?;
-            let seconds = clock.elapsed().as_secs_f64();
+        for NamedPlan { name, plan } in plans {
+            bar.message(name.clone());
+            let mut outcomes = Vec::new();
+            for at in 0..windows.n {
+                let part = format!("{name}, window {at}");
+                outcomes.push(journal.outcome(&part, || self.window(plan, windows, at))?);
+                bar.advance(1);
+            }
+            let evaluation = evaluation(&outcomes);
+            let seconds: f64 = outcomes.iter().map(|outcome| outcome.seconds).sum();
+            let speed = (windows.n * windows.context) as f64 / seconds;
             let baseline = baseline.get_or_insert_with(|| evaluation.clone());
-            scores.push(plan_score(plan, &evaluation, baseline, seconds));
+            scores.push(plan_score(name, &evaluation, baseline, speed));
         }
         bar.finish();
         Ok(scores)
     }
 
-    fn evaluate(
-        &self,
-        plan: &str,
-        rule: ScoringRule,
-        max_windows: usize,
-        bar: &Bar,
-    ) -> anyhow::Result<Evaluation> {
+    fn window(&self, plan: &Plan, windows: Windows, at: usize) -> anyhow::Result<Outcome> {
         let protocol = Protocol {
-            context: CONTEXT,
-            skipped_windows: 0,
-            max_windows,
-            rule,
+            context: windows.context,
+            skipped_windows: windows.skipped + at,
+            max_windows: 1,
+            rule: windows.rule,
             chunk: CHUNK,
-            bos: None,
+            bos: self.tokenizer.bos().filter(|_| self.tokenizer.adds_bos()),
         };
-        Ok(evaluate(&self.model, &self.tokens, &plan.parse()?, protocol, |_| bar.advance(1))?)
+        let clock = Instant::now();
+        let Evaluation { windows, cache_bytes, bits_per_element } =
+            evaluate(&self.model, &self.tokens, plan, protocol, |_| ())?;
+        Ok(Outcome {
+            nll: windows[0].nll,
+            n_tokens: windows[0].n_tokens,
+            k_bytes: cache_bytes.keys,
+            v_bytes: cache_bytes.values,
+            bits_per_element,
+            seconds: clock.elapsed().as_secs_f64(),
+        })
+    }
+}
+
+/// The text of a registered data set.
+pub fn read_text(data_set: &str, progress: &Progress) -> anyhow::Result<String> {
+    let asset = find(data_set).with_context(|| format!("the registry has no {data_set}"))?;
+    let path = store(None).obtain(asset, progress)?;
+    std::fs::read_to_string(&path).with_context(|| format!("{} can't be read", path.display()))
+}
+
+/// All windows of a plan together.
+fn evaluation(outcomes: &[Outcome]) -> Evaluation {
+    let score = |outcome: &Outcome| WindowScore { nll: outcome.nll, n_tokens: outcome.n_tokens };
+    let last = outcomes.last();
+    Evaluation {
+        windows: outcomes.iter().map(score).collect(),
+        cache_bytes: last.map_or_else(CacheBytes::default, |outcome| CacheBytes {
+            keys: outcome.k_bytes,
+            values: outcome.v_bytes,
+        }),
+        bits_per_element: last.map_or(0.0, |outcome| outcome.bits_per_element),
     }
 }
 
 fn plan_score(
-    plan: &str,
+    name: &str,
     evaluation: &Evaluation,
     baseline: &Evaluation,
-    seconds: f64,
+    tokens_per_second: f64,
 ) -> PlanScore {
     let loss = loss(baseline, evaluation);
     let windows = &evaluation.windows;
     PlanScore {
-        plan: plan.to_owned(),
+        plan: name.to_owned(),
         perplexity: evaluation.total().perplexity(),
         window_nlls: windows.iter().map(|window| window.nll / window.n_tokens as f64).collect(),
         k_bytes: evaluation.cache_bytes.keys,
@@ -136,6 +250,6 @@ fn plan_score(
         loss: loss.relative,
         loss_low: loss.low,
         loss_high: loss.high,
-        tokens_per_second: (windows.len() * CONTEXT) as f64 / seconds,
+        tokens_per_second,
     }
 }

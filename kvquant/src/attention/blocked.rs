@@ -7,6 +7,7 @@
 //! Where the cache is rotated, queries are rotated with it and outputs back, not the cache.
 
 use super::Heads;
+use super::softmax::softmax;
 use crate::Result;
 use crate::cache::Appended;
 use crate::cache::layer::{Seen, SideCache};
@@ -242,19 +243,6 @@ fn tiles(tokens: Range<usize>) -> impl Iterator<Item = (Range<usize>, Range<usiz
         let tile = start..start + TILE;
         (tile.clone(), tile.start.max(tokens.start)..tile.end.min(tokens.end))
     })
-}
-
-/// Softmax in place; elements of negative infinity become 0.
-fn softmax(row: &mut [f32]) {
-    let greatest = row.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-    let mut total = 0.0;
-    for element in row.iter_mut() {
-        *element = (*element - greatest).exp();
-        total += *element;
-    }
-    for element in row {
-        *element /= total;
-    }
 }
 
 /// `out[m][n] = a[m][k] * b[n][k]^T`

@@ -4,12 +4,14 @@
 //! |---|---|
 //! | [`mod@reference`] | the plain loops: one query and one token at a time, double precision |
 //! | [`blocked`] | tiles of queries and tokens, matrix products, threads: what the model runs |
+//! | `softmax` | softmax in vector instructions |
 //!
 //! The blocked form is tested against the reference over one list of cases: every format, chunk
 //! lengths around the window, several query heads to a KV head.
 
 pub mod blocked;
 pub mod reference;
+mod softmax;
 
 pub use blocked::attend;
 

@@ -58,9 +58,9 @@ const DRAWN: usize = 3;
 impl Analyze {
     /// Runs the command.
     pub fn run(self) -> anyhow::Result<()> {
-        let plan = self.plan.plan();
         let (name, text) = read_text(self.text.as_deref(), "wikitext-2-valid")?;
         let (model, tokenizer) = self.model.load()?;
+        let plan = self.plan.plan(&self.model, &model, &tokenizer)?;
         let mut tokens = tokenizer.encode(&text, tokenizer.adds_bos())?;
         tokens.truncate(self.tokens);
         if tokens.len() < 2 {

@@ -61,7 +61,6 @@ pub struct Generate {
 impl Generate {
     /// Runs the command.
     pub fn run(self) -> anyhow::Result<()> {
-        let plan = self.plan.plan();
         let mut sampler = Sampler::new(SamplerConfig {
             temperature: self.temperature,
             top_k: self.top_k,
@@ -78,6 +77,7 @@ impl Generate {
                 context_len - 1
             )));
         }
+        let plan = self.plan.plan(&self.model, &model, &tokenizer)?;
         let mut cache = model.new_cache(&plan)?;
         let start = Instant::now();
         let mut logits = prefill(&model, &mut cache, &prompt)?;

@@ -1,6 +1,6 @@
 //! `kvquant memory`
 
-use super::options::{PlanOptions, open_model, parse_plan};
+use super::options::{PlanChoice, PlanOptions, open_model};
 use anyhow::{Context, bail};
 use clap::Args;
 use common::command::InputContext;
@@ -8,6 +8,7 @@ use kvquant::cache::CacheShape;
 use kvquant::cache::budget::{largest_batch, largest_context, peak_bytes};
 use kvquant::cache::bytes::planned_bytes;
 use kvquant::model::config::Config;
+use kvquant::model::gguf::Gguf;
 use kvquant::model::shapes::{PUBLISHED, published_shape};
 use kvquant::policy::Plan;
 use serde_json::json;
@@ -39,8 +40,8 @@ pub struct Memory {
     #[arg(long, value_name = "BYTES", value_parser = parse_bytes)]
     budget: Option<u64>,
     /// Also show what is saved against this plan, with the same window
-    #[arg(long, value_name = "PLAN", value_parser = parse_plan)]
-    against: Option<Plan>,
+    #[arg(long, value_name = "PLAN")]
+    against: Option<PlanChoice>,
     /// Print one JSON object
     #[arg(long)]
     json: bool,
@@ -49,8 +50,11 @@ pub struct Memory {
 impl Memory {
     /// Runs the command.
     pub fn run(self) -> anyhow::Result<()> {
-        let plan = self.plan.plan();
-        let shape = self.shape()?;
+        let (shape, file) = self.model()?;
+        let file = file.as_ref().map(|(gguf, config)| (gguf, config));
+        let plan = self.plan.plan_of_shape(shape, file)?;
+        let against = self.against.as_ref().map(|against| against.plan_of_shape(shape, file));
+        let against = against.transpose()?.map(|against| against.with_window(plan.window));
         let n_tokens = self.context as usize;
         let each = planned_bytes(shape, &plan, n_tokens)?;
         let report = Report {
@@ -61,7 +65,7 @@ impl Memory {
             peak_bytes: self.batched(peak_bytes(shape, &plan, n_tokens)?)?,
             f16_bytes: self.batched(planned_bytes(shape, &Plan::f16(), n_tokens)?.total())?,
             bits_per_element: each.bits_per_element(shape, n_tokens),
-            against: self.against(shape, &plan)?,
+            against: against.map(|against| self.held(shape, &against)).transpose()?,
             fits: self.fits(shape, &plan)?,
         };
         match self.json {
@@ -70,15 +74,17 @@ impl Memory {
         }
     }
 
-    fn shape(&self) -> anyhow::Result<CacheShape> {
+    /// The cache's shape, and the model's file where there is one.
+    fn model(&self) -> anyhow::Result<(CacheShape, Option<(Gguf, Config)>)> {
         if let Some(shape) = published_shape(&self.model) {
-            return Ok(shape);
+            return Ok((shape, None));
         }
         let gguf = open_model(&self.model).with_context(|| {
             let names: Vec<&str> = PUBLISHED.iter().map(|model| model.name).collect();
             format!("published shapes are {}", names.join(", "))
         })?;
-        Ok(Config::from_gguf(&gguf)?.cache_shape())
+        let config = Config::from_gguf(&gguf)?;
+        Ok((config.cache_shape(), Some((gguf, config))))
     }
 
     fn batched(&self, bytes: u64) -> anyhow::Result<u64> {
@@ -87,11 +93,9 @@ impl Memory {
             .bad_input("context times batch is beyond 2^64 bytes")
     }
 
-    fn against(&self, shape: CacheShape, plan: &Plan) -> anyhow::Result<Option<Against>> {
-        let Some(other) = &self.against else { return Ok(None) };
-        let other = other.clone().with_window(plan.window);
-        let bytes = planned_bytes(shape, &other, self.context as usize)?.total();
-        Ok(Some(Against { plan: other.to_string(), cache_bytes: self.batched(bytes)? }))
+    fn held(&self, shape: CacheShape, plan: &Plan) -> anyhow::Result<Against> {
+        let bytes = planned_bytes(shape, plan, self.context as usize)?.total();
+        Ok(Against { plan: plan.to_string(), cache_bytes: self.batched(bytes)? })
     }
 
     fn fits(&self, shape: CacheShape, plan: &Plan) -> anyhow::Result<Option<Fits>> {

@@ -9,11 +9,11 @@ mod analyze;
 mod devices;
 mod eval;
 mod generate;
-mod journal;
 mod memory;
 mod options;
 mod perplexity;
 mod search;
+mod searching;
 
 use clap::{Parser, Subcommand};
 use common::command::mark_bad_input;
@@ -22,6 +22,10 @@ use common::command::mark_bad_input;
 #[derive(Debug, Parser)]
 #[command(name = "kvquant", version, max_term_width = 100)]
 #[command(after_help = "\
+Presets (--kv):
+  exact, balanced, small, tiny
+                   a searched plan for each model: shipped for smollm2 and qwen2.5-coder-0.5b, found once for
+                   another (or see --no-search)
 Plans (--kv):
   f16              everything in half precision
   kivi-2           keys and values of every layer in 2 bits (1, 2, 4 or 8)

@@ -1,19 +1,24 @@
 //! Options that several commands share.
 
+use super::searching::{self, Searched, Source};
 use anyhow::Context;
 use clap::Args;
 use common::command::InputContext;
 use common::progress::Progress;
+use kvquant::cache::CacheShape;
+use kvquant::model::config::Config;
 use kvquant::model::gguf::Gguf;
 use kvquant::model::tokenizer::Tokenizer;
-use kvquant::model::{Llama, WeightFormat};
+use kvquant::model::{Llama, WeightFormat, fingerprint};
 use kvquant::policy::Plan;
+use kvquant::presets::Preset;
 use std::path::Path;
+use std::str::FromStr;
 
 /// Which model, and in which form its weights are multiplied.
 #[derive(Debug, Args)]
 pub struct ModelOptions {
-    /// A GGUF file, hf:OWNER/REPO/FILE, or smollm2 or stories260k, fetched when needed
+    /// A GGUF file, hf:OWNER/REPO/FILE, or smollm2, qwen2.5-coder-0.5b or stories260k, fetched when needed
     #[arg(long, default_value = "smollm2")]
     pub model: String,
     /// auto, file (exactly as stored) or f32 (dequantized)
@@ -45,30 +50,131 @@ pub fn open_model(spec: &str) -> anyhow::Result<Gguf> {
 /// How the cache is stored.
 #[derive(Debug, Args)]
 pub struct PlanOptions {
-    /// The cache's plan: f16, kivi-2, asymkv-16/0, q8_0/q4_0, PLAN.toml (see kvquant --help)
-    #[arg(long, value_name = "PLAN", value_parser = parse_plan)]
-    kv: Plan,
+    /// The cache's plan: exact, balanced, small, tiny, kivi-2, asymkv-16/0, q8_0/q4_0, PLAN.toml (see kvquant
+    /// --help)
+    #[arg(long, value_name = "PLAN")]
+    kv: PlanChoice,
     /// Recent tokens kept in half precision, instead of the plan's own number
     #[arg(long, value_name = "TOKENS")]
     window: Option<usize>,
+    /// For a preset of a model that it has no plan for: take the same bits in all layers instead of searching
+    #[arg(long)]
+    no_search: bool,
 }
 
 impl PlanOptions {
-    /// The plan.
-    pub fn plan(&self) -> Plan {
+    /// The plan for a model; a preset's is searched for if it has to be.
+    pub fn plan(
+        &self,
+        options: &ModelOptions,
+        model: &Llama,
+        tokenizer: &Tokenizer,
+    ) -> anyhow::Result<Plan> {
+        Ok(self.with_window(match &self.kv {
+            PlanChoice::Plan(plan) => (**plan).clone(),
+            PlanChoice::Preset(preset) => match known(*preset, model.gguf(), model.config())? {
+                Some(plan) => plan,
+                None if self.no_search => preset.uniform(model.config().cache_shape())?,
+                None => search(*preset, options, model, tokenizer)?,
+            },
+        }))
+    }
+
+    /// The plan for a model of this shape, without a search.
+    pub fn plan_of_shape(
+        &self,
+        shape: CacheShape,
+        model: Option<(&Gguf, &Config)>,
+    ) -> anyhow::Result<Plan> {
+        Ok(self.with_window(self.kv.plan_of_shape(shape, model)?))
+    }
+
+    fn with_window(&self, plan: Plan) -> Plan {
         match self.window {
-            Some(window) => self.kv.clone().with_window(window),
-            None => self.kv.clone(),
+            Some(window) => plan.with_window(window),
+            None => plan,
         }
     }
 }
 
-/// A plan from its notation, or from a file if the text ends in `.toml`.
-pub fn parse_plan(text: &str) -> kvquant::Result<Plan> {
-    match text.ends_with(".toml") {
-        true => Plan::from_file(Path::new(text)),
-        false => text.parse(),
+/// What `--kv` names.
+#[derive(Debug, Clone)]
+pub enum PlanChoice {
+    /// A plan for any model.
+    Plan(Box<Plan>),
+    /// A name for a plan that each model has of its own.
+    Preset(Preset),
+}
+
+impl PlanChoice {
+    /// The plan for a model of this shape, without a search.
+    pub fn plan_of_shape(
+        &self,
+        shape: CacheShape,
+        model: Option<(&Gguf, &Config)>,
+    ) -> anyhow::Result<Plan> {
+        let preset = match self {
+            PlanChoice::Plan(plan) => return Ok((**plan).clone()),
+            PlanChoice::Preset(preset) => *preset,
+        };
+        if let Some((gguf, config)) = model
+            && let Some(plan) = known(preset, gguf, config)?
+        {
+            return Ok(plan);
+        }
+        Ok(Plan { name: Some(format!("{preset}, not searched")), ..preset.uniform(shape)? })
     }
+}
+
+impl FromStr for PlanChoice {
+    type Err = kvquant::Error;
+
+    /// A preset, a plan's notation, or a file if the text ends in `.toml`.
+    fn from_str(text: &str) -> kvquant::Result<PlanChoice> {
+        if let Ok(preset) = text.parse() {
+            return Ok(PlanChoice::Preset(preset));
+        }
+        let plan = match text.ends_with(".toml") {
+            true => Plan::from_file(Path::new(text))?,
+            false => text.parse()?,
+        };
+        Ok(PlanChoice::Plan(Box::new(plan)))
+    }
+}
+
+/// A preset's plan for a model if it is shipped or was found before.
+fn known(preset: Preset, gguf: &Gguf, config: &Config) -> anyhow::Result<Option<Plan>> {
+    if preset.budget().is_none() {
+        return Ok(Some(Plan { name: Some(preset.to_string()), ..Plan::f16() }));
+    }
+    let fingerprint = fingerprint(gguf, config)?;
+    if let Some(plan) = preset.shipped(&fingerprint)? {
+        return Ok(Some(plan));
+    }
+    let path = searching::folder_of(&fingerprint).join(format!("{preset}.toml"));
+    Ok(if path.is_file() { Some(Plan::from_file(&path)?) } else { None })
+}
+
+/// Searches a preset's plan for a model and keeps it in the cache folder.
+fn search(
+    preset: Preset,
+    options: &ModelOptions,
+    model: &Llama,
+    tokenizer: &Tokenizer,
+) -> anyhow::Result<Plan> {
+    let path = searching::folder(model)?.join(format!("{preset}.toml"));
+    eprintln!(
+        "{} has no plan for {preset} yet: searching, once, for {}; --no-search does without",
+        options.model,
+        path.display()
+    );
+    let source = Source { weights: options.weights, text: None, tokens: searching::TOKENS };
+    let searched = Searched::run(model, tokenizer, &source)?;
+    let command =
+        format!("kvquant --model {} --weights {} --kv {preset}", options.model, options.weights);
+    let budget = preset.budget().context("a preset that is searched has a budget")?;
+    let name = Some(preset.to_string());
+    Ok(searched.find(&budget, searching::SEED, name, &command, &path)?.plan)
 }
 
 /// The text of a file, or of a data set where there is none, and what to call it.

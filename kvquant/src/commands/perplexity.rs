@@ -49,9 +49,9 @@ pub struct Perplexity {
 impl Perplexity {
     /// Runs the command.
     pub fn run(self) -> anyhow::Result<()> {
-        let plan = self.plan.plan();
         let (name, text) = read_text(self.text.as_deref(), "wikitext-2-raw-test")?;
         let (model, tokenizer) = self.model.load()?;
+        let plan = self.plan.plan(&self.model, &model, &tokenizer)?;
         let tokens = tokenizer.encode(&text, false)?;
         let protocol = Protocol {
             context: self.context,

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`gguf`] | the file, checked before anything is used |
 //! | [`config`] | sizes and constants |
+//! | [`mod@fingerprint`] | which model it is, by what fills its cache |
 //! | [`weights`] | weight matrices, as stored, as `Q8_0` or in single precision |
 //! | [`rope`] | rotary position embedding |
 //! | [`llama`] | the forward pass over a quantized cache |
@@ -14,6 +15,7 @@
 
 pub mod chat;
 pub mod config;
+pub mod fingerprint;
 pub mod gguf;
 pub mod llama;
 pub mod rope;
@@ -22,6 +24,7 @@ pub mod shapes;
 pub mod tokenizer;
 pub mod weights;
 
+pub use fingerprint::fingerprint;
 pub use llama::{AttentionInputs, Chunk, Llama};
 pub use weights::WeightFormat;
 

@@ -7,11 +7,12 @@
 //!    ([`channels`]).
 //! 3. The least sum of these under the budget is a knapsack with one choice for each part ([`knapsack`]).
 //! 4. Whether the sum of the parts foretells the whole is measured on plans drawn at random, and the plan is
-//!    held against the best one of the paper's prefix rule at the same bytes.
+//!    held against the best one of the paper's prefix rule at the same bytes ([`rules`]).
 
 pub mod calibration;
 pub mod channels;
 pub mod knapsack;
+pub mod rules;
 pub mod sensitivity;
 
 use crate::cache::CacheShape;
@@ -94,26 +95,26 @@ pub struct Prefix {
     pub divergence: f64,
 }
 
-impl<'a> Search<'a> {
-    /// What every searched plan has: a fused kernel can read its integers, the first tokens are exact, and
-    /// values are rotated where a head can be.
-    pub fn base(shape: CacheShape) -> Plan {
-        Plan {
-            window: 64,
-            group: 64,
-            sinks: 4,
-            rotate: Sides { keys: false, values: shape.head_dim.is_power_of_two() },
-            ..Plan::f16()
-        }
+/// What every searched plan has: a fused kernel can read its integers, the first tokens are exact, and
+/// values are rotated where a head can be.
+fn base(shape: CacheShape) -> Plan {
+    Plan {
+        window: 64,
+        group: 64,
+        sinks: 4,
+        rotate: Sides { keys: false, values: shape.head_dim.is_power_of_two() },
+        ..Plan::f16()
     }
+}
 
+impl<'a> Search<'a> {
     /// Runs the model over the calibration text in half precision.
     ///
     /// # Errors
     /// If the text is too short for a group to be packed, or the model fails.
     pub fn new(model: &'a Llama, tokens: &[u32]) -> Result<Search<'a>> {
         let shape = model.config().cache_shape();
-        let base = Search::base(shape);
+        let base = base(shape);
         let least = 2 * (base.sinks + base.window + base.group);
         if tokens.len() < least {
             return Err(Error::TextTooShort { n_tokens: tokens.len(), context: least });
@@ -163,7 +164,7 @@ impl<'a> Search<'a> {
     /// # Errors
     /// [`Error::BudgetTooSmall`] if there is none; or if the model fails.
     pub fn find(&self, budget: &Budget, seed: u64) -> Result<Found> {
-        let bytes = self.bytes_of(budget.bits, budget.context);
+        let bytes = bytes_of(self.shape(), budget.bits, budget.context);
         let parts: Vec<Part> = Part::all(self.shape().n_layers, self.shape().n_kv_heads).collect();
         let items: Vec<Vec<Choice>> = parts
             .iter()
@@ -178,7 +179,7 @@ impl<'a> Search<'a> {
         let least = |choices: &Vec<Choice>| choices.iter().map(|choice| choice.cost).min();
         let Some(solution) = knapsack::solve(&items, bytes) else {
             let bytes: u64 = items.iter().filter_map(least).sum();
-            let least = self.bits_of(bytes, budget.context);
+            let least = bits_of(self.shape(), bytes, budget.context);
             return Err(Error::BudgetTooSmall {
                 bits: budget.bits,
                 context: budget.context,
@@ -189,7 +190,7 @@ impl<'a> Search<'a> {
         let expected = solution.iter().zip(&items).map(|(&at, item)| item[at].loss).sum();
         let held = planned_bytes(self.shape(), &plan, budget.context)?.total();
         Ok(Found {
-            bits: self.bits_of(held, budget.context),
+            bits: bits_of(self.shape(), held, budget.context),
             expected,
             measured: self.divergence(0, &plan)?,
             random: self.random(&parts, seed)?,
@@ -222,38 +223,18 @@ impl<'a> Search<'a> {
 
     /// The best of the prefix plans that use the bytes best.
     fn best_prefix(&self, bytes: u64, context: usize) -> Result<Option<Prefix>> {
-        let n_layers = self.shape().n_layers;
-        let formats = |key_layers, value_layers| {
-            let bits = |is_high| SideFormat::Int(if is_high { 2 } else { 1 });
-            let layer = |layer| LayerFormat {
-                keys: bits(layer < key_layers),
-                values: bits(layer < value_layers),
-            };
-            (0..n_layers).map(layer).collect::<Vec<_>>()
-        };
-        let held = |key_layers, value_layers| -> Result<u64> {
-            let plan = self.plan(formats(key_layers, value_layers));
-            Ok(planned_bytes(self.shape(), &plan, context)?.total())
-        };
-        // For each number of layers with more bits for their keys, as many as fit for values.
-        let mut candidates = Vec::new();
-        for key_layers in 0..=n_layers {
-            let mut most = None;
-            for value_layers in 0..=n_layers {
-                if held(key_layers, value_layers)? <= bytes {
-                    most = Some((key_layers, value_layers));
-                }
-            }
-            candidates.extend(most);
-        }
+        let shape = self.shape();
+        let candidates = rules::prefixes_within(shape, bytes, context)?;
         // Evenly among them, those with most for the keys included.
         let every = candidates.len().div_ceil(PREFIX_PLANS).max(1);
         let measured = candidates.iter().rev().step_by(every);
         let mut best: Option<Prefix> = None;
         for &(key_layers, value_layers) in measured {
-            let divergence = self.divergence(0, &self.plan(formats(key_layers, value_layers)))?;
+            let plan = rules::prefix(shape, key_layers, value_layers);
+            let divergence = self.divergence(0, &plan)?;
             if best.is_none_or(|best| divergence < best.divergence) {
-                let bits = self.bits_of(held(key_layers, value_layers)?, context);
+                let held = planned_bytes(shape, &plan, context)?.total();
+                let bits = bits_of(shape, held, context);
                 best = Some(Prefix { key_layers, value_layers, bits, divergence });
             }
         }
@@ -318,14 +299,14 @@ impl<'a> Search<'a> {
             }
         }
     }
+}
 
-    fn bytes_of(&self, bits: f64, context: usize) -> u64 {
-        (bits / 8.0 * self.shape().elements_per_token() as f64 * context as f64) as u64
-    }
+fn bytes_of(shape: CacheShape, bits: f64, context: usize) -> u64 {
+    (bits / 8.0 * shape.elements_per_token() as f64 * context as f64) as u64
+}
 
-    fn bits_of(&self, bytes: u64, context: usize) -> f64 {
-        8.0 * bytes as f64 / (self.shape().elements_per_token() as f64 * context as f64)
-    }
+fn bits_of(shape: CacheShape, bytes: u64, context: usize) -> f64 {
+    8.0 * bytes as f64 / (shape.elements_per_token() as f64 * context as f64)
 }
 
 /// Mean bits that a part may get.

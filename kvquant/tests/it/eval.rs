@@ -48,7 +48,7 @@ fn a_plan_diverges_and_its_journal_goes_on() {
 #[test]
 fn needles_are_counted_by_length_and_depth() {
     let arguments = ["--kv", "kivi-2:window=32", "--lengths", "200,300", "--depths", "3"];
-    let arguments = [&arguments[..], &["--needles", "2"]].concat();
+    let arguments = [&arguments[..], &["--texts", "2"]].concat();
     let Some(found) = run(&["eval", "needle"], &arguments) else { return };
     assert_eq!(found["prompts"], 12, "{found}");
     let cells = found["cells"].as_array().unwrap();

@@ -1,14 +1,15 @@
 //! Searching a plan: under the budget, better than the prefix rule, resumed after an interruption.
 
 use crate::tiny_model;
-use common::testing::{Program, shared_data};
+use common::testing::shared_data;
 use kvquant::Error;
 use kvquant::policy::Plan;
 use kvquant::search::sensitivity::Sensitivities;
 use kvquant::search::{Budget, Search};
+use serde_json::Value;
 use std::fs;
-
-const KVQUANT: Program = Program(env!("CARGO_BIN_EXE_kvquant"));
+use std::path::PathBuf;
+use std::process::{Command, Output};
 
 fn tokens() -> Vec<u32> {
     (0..300u32).map(|i| (i * i / 7 + i * 5) % 9).collect()
@@ -63,61 +64,90 @@ fn what_was_measured_is_not_measured_again() {
     assert_eq!(half.sensitivities, whole.sensitivities);
 }
 
+/// The command with a cache folder of its own, on the tiny model.
+struct Kvquant {
+    cache: tempfile::TempDir,
+    model: PathBuf,
+}
+
+impl Kvquant {
+    fn new() -> Option<Kvquant> {
+        let model = shared_data("models/stories260k-f32.gguf")?;
+        shared_data("text/wikitext-2/valid.txt")?;
+        Some(Kvquant { cache: tempfile::tempdir().unwrap(), model })
+    }
+
+    fn run(&self, arguments: &[&str]) -> Output {
+        let (command, rest) = arguments.split_first().unwrap();
+        let mut program = Command::new(env!("CARGO_BIN_EXE_kvquant"));
+        program.arg(command).arg("--model").arg(&self.model).args(rest);
+        program.env("XDG_CACHE_HOME", self.cache.path()).output().unwrap()
+    }
+
+    /// What it prints as JSON, and what it says.
+    fn json(&self, arguments: &[&str]) -> (Value, String) {
+        let output = self.run(&[arguments, &["--json"]].concat());
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert!(output.status.success(), "{arguments:?}: {said}");
+        (serde_json::from_slice(&output.stdout).unwrap(), said)
+    }
+
+    /// The files that are kept for the model.
+    fn kept(&self) -> Vec<PathBuf> {
+        let plans = self.cache.path().join("neural-systems/plans");
+        let Some(folder) = fs::read_dir(plans).unwrap().next() else { return Vec::new() };
+        let files = fs::read_dir(folder.unwrap().path()).unwrap();
+        let mut files: Vec<PathBuf> = files.map(|file| file.unwrap().path()).collect();
+        files.sort();
+        files
+    }
+}
+
 #[test]
 fn the_command_writes_a_plan_that_works_wherever_plans_do() {
-    let Some(model) = shared_data("models/stories260k-f32.gguf") else { return };
-    let Some(text) = shared_data("text/tinyshakespeare/input.txt") else { return };
-    let folder = tempfile::tempdir().unwrap();
-    let (model, text) = (model.to_str().unwrap(), text.to_str().unwrap());
-    let plan = folder.path().join("plan.toml");
+    let Some(kvquant) = Kvquant::new() else { return };
+    let plan = kvquant.cache.path().join("plan.toml");
     let plan = plan.to_str().unwrap();
-    let unfinished = format!("{plan}.unfinished");
-    let search = |budget: &str| {
-        [
-            "search",
-            "--model",
-            model,
-            "--text",
-            text,
-            "--tokens",
-            "280",
-            "--context",
-            "2048",
-            "--budget-bits",
-            budget,
-            "--output",
-            plan,
-            "--json",
-        ]
-        .map(str::to_owned)
-    };
-    let run = |arguments: &[String]| {
-        KVQUANT.json(&arguments.iter().map(String::as_str).collect::<Vec<_>>())
-    };
-    let found = run(&search("5"));
+    let search = ["search", "--tokens", "280", "--context", "2048", "--budget-bits", "5"];
+    let search = [&search[..], &["--name", "mine", "--output", plan]].concat();
+    let (found, _) = kvquant.json(&search);
     assert!(found["bits"].as_f64().unwrap() <= 5.0, "{found}");
-    assert!(!fs::exists(&unfinished).unwrap(), "what was measured is in the plan");
     let written = fs::read_to_string(plan).unwrap();
     assert!(written.contains("[evidence]") && written.contains("budget-bits 5"), "{written}");
-    let score = KVQUANT.json(&[
-        "perplexity",
-        "--model",
-        model,
-        "--text",
-        text,
-        "--kv",
-        plan,
-        "--context",
-        "256",
-        "--windows",
-        "1",
-        "--json",
-    ]);
+    let score = ["perplexity", "--kv", plan, "--context", "256", "--windows", "1"];
+    let (score, _) = kvquant.json(&score);
     assert!(score["perplexity"].as_f64().unwrap() > 1.0, "{score}");
-    // Another's interrupted search is not mistaken for this one's, and nothing of it is lost.
-    fs::write(&unfinished, "{}").unwrap();
-    let arguments = search("5");
-    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
-    KVQUANT.fails(&arguments, 2, "is the journal of another run; remove it");
-    assert_eq!(fs::read_to_string(&unfinished).unwrap(), "{}");
+    assert_eq!(score["plan"], "mine");
+    // Interrupted in the midst of a measurement, it finds the same plan.
+    let [measured] = &kvquant.kept()[..] else { panic!("{:?}", kvquant.kept()) };
+    let text = fs::read_to_string(measured).unwrap();
+    fs::write(measured, &text[..text.len() / 2]).unwrap();
+    let (again, _) = kvquant.json(&search);
+    assert_eq!(again, found);
+    let restored = fs::read_to_string(measured).unwrap();
+    assert_eq!(restored.lines().count(), text.lines().count());
+}
+
+/// A preset of a model without a shipped plan is searched once, or, if so told, uniform.
+#[test]
+fn a_preset_is_searched_once() {
+    let Some(kvquant) = Kvquant::new() else { return };
+    let generate = ["generate", "--raw", "--prompt", "Once upon", "--max-tokens", "4", "--kv"];
+    let with = |more: &[&str]| kvquant.json(&[&generate, more].concat());
+    let (exact, said) = with(&["exact"]);
+    assert_eq!((&exact["plan"], &exact["bits_per_element"]), (&"exact".into(), &16.0.into()));
+    assert!(!said.contains("searching"), "{said}");
+    let (uniform, said) = with(&["balanced", "--no-search"]);
+    assert!(!said.contains("searching") && uniform["plan"] != "balanced", "{uniform} {said}");
+    // Heads of 8 channels take a byte of scale for each.
+    let (searched, said) = with(&["balanced"]);
+    assert_eq!(searched["plan"], "balanced");
+    assert!(said.contains("searching, once") && said.contains("balanced.toml"), "{said}");
+    let (again, said) = with(&["balanced"]);
+    assert!(!said.contains("searching"), "{said}");
+    assert_eq!(again["text"], searched["text"]);
+    let memory = ["memory", "--kv", "balanced", "--context", "8192", "--against", "small"];
+    let (memory, _) = kvquant.json(&memory);
+    assert!(memory["bits_per_element"].as_f64().unwrap() <= 2.5, "{memory}");
+    assert_eq!(memory["against"]["plan"], "small, not searched");
 }

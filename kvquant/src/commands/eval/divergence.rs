@@ -1,9 +1,9 @@
 //! `kvquant eval divergence`
 
-use crate::commands::journal::Journal;
 use crate::commands::options::{ModelOptions, PlanOptions, read_text};
 use clap::Args;
 use common::command::{print, print_json};
+use common::journal::Journal;
 use common::progress::{Progress, Unit};
 use kvquant::cache::bytes::planned_bytes;
 use kvquant::eval::divergence::{Comparison, compare_window};
@@ -51,9 +51,9 @@ pub struct DivergenceTask {
 impl DivergenceTask {
     /// Runs the command.
     pub fn run(self) -> anyhow::Result<()> {
-        let plan = self.plan.plan();
         let (name, text) = read_text(self.text.as_deref(), "wikitext-2-raw-test")?;
         let (model, tokenizer) = self.model.load()?;
+        let plan = self.plan.plan(&self.model, &model, &tokenizer)?;
         let tokens = tokenizer.encode(&text, false)?;
         let protocol = Protocol {
             context: self.context,

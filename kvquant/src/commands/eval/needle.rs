@@ -1,22 +1,22 @@
 //! `kvquant eval needle`
 
-use crate::commands::journal::Journal;
 use crate::commands::options::{ModelOptions, PlanOptions};
 use anyhow::Context;
 use clap::Args;
-use common::command::{InputContext, print, print_json};
+use common::command::{BadInput, InputContext, print, print_json};
+use common::journal::Journal;
 use common::progress::{Progress, Unit};
 use common::report::{Align, Table};
 use kvquant::eval::needle::{Haystack, Needle};
 use serde_json::json;
 use std::path::{Path, PathBuf};
 
-/// Whether a sentence that is hidden in a long text is found, by the text's length and the sentence's depth
+/// Whether sentences that are hidden in a long text are found, by the text's length and their depth
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Example:
   kvquant eval needle --kv plan.toml --text essays --lengths 1024,2048,4096,8192
-  kvquant eval needle --kv f16 --text book.txt --lengths 2048 --needles 10 --json")]
+  kvquant eval needle --kv f16 --text book.txt --lengths 2048 --texts 20 --json")]
 pub struct NeedleTask {
     #[command(flatten)]
     model: ModelOptions,
@@ -33,12 +33,12 @@ pub struct NeedleTask {
         default_value = "1024,2048,4096,8192"
     )]
     lengths: Vec<usize>,
-    /// Depths, evenly from the start to the end of the text
+    /// Needles in a text, evenly from its start to its end
     #[arg(long, default_value_t = 5)]
     depths: usize,
-    /// Needles at each length and depth
+    /// Texts of each length, with other needles
     #[arg(long, default_value_t = 5)]
-    needles: u64,
+    texts: u64,
     /// For the needles
     #[arg(long, default_value_t = 1)]
     seed: u64,
@@ -60,10 +60,13 @@ struct Cell {
 impl NeedleTask {
     /// Runs the command.
     pub fn run(self) -> anyhow::Result<()> {
-        anyhow::ensure!(self.depths > 0 && self.needles > 0, "no depths or no needles, no result");
-        let plan = self.plan.plan();
+        let most = Needle::MOST;
+        if self.depths == 0 || self.depths > most || self.texts == 0 {
+            anyhow::bail!(BadInput(format!("--depths takes 1 to {most}, --texts at least 1")));
+        }
         let text = read_all(&self.text)?;
         let (model, tokenizer) = self.model.load()?;
+        let plan = self.plan.plan(&self.model, &model, &tokenizer)?;
         let tokens = tokenizer.encode(&text, tokenizer.adds_bos())?;
         let run = json!({
             "eval": "needle",
@@ -74,41 +77,37 @@ impl NeedleTask {
             "seed": self.seed,
         });
         let mut journal = Journal::open(self.journal.as_deref(), &run)?;
-        let n_prompts = (self.lengths.len() * self.depths) as u64 * self.needles;
-        let bar = Progress::stderr().bar("needle", Some(n_prompts), Unit::Items("prompts"));
+        let n_texts = self.lengths.len() as u64 * self.texts;
+        let bar = Progress::stderr().bar("needle", Some(n_texts), Unit::Items("texts"));
         let mut cells = Vec::new();
         for &length in &self.lengths {
-            let mut haystack = Haystack::new(&model, &tokenizer, &tokens, length, &plan)?;
-            for depth in self.depths() {
-                let mut found = 0;
-                for trial in 0..self.needles {
-                    let needle = Needle::from_seed(self.seed.wrapping_add(trial));
-                    let part = format!("{length} tokens, depth {depth:.3}, needle {trial}");
-                    let is_found =
-                        journal.outcome(&part, || Ok(haystack.finds(&needle, depth)?))?;
-                    found += u64::from(is_found);
-                    bar.advance(1);
+            let mut found = vec![0; self.depths];
+            for trial in 0..self.texts {
+                let needles = Needle::from_seed(self.seed.wrapping_add(trial), self.depths);
+                let haystack = Haystack::new(&tokenizer, &tokens, length, &needles)?;
+                let part = format!("{length} tokens, {} needles, text {trial}", self.depths);
+                let outcome: Vec<bool> =
+                    journal.outcome(&part, || Ok(haystack.ask(&model, &plan)?))?;
+                for (found, is_found) in found.iter_mut().zip(outcome) {
+                    *found += u64::from(is_found);
                 }
-                cells.push(Cell { length, depth, found });
+                bar.advance(1);
             }
+            let by_depth = Haystack::depths(self.depths).zip(found);
+            cells.extend(by_depth.map(|(depth, found)| Cell { length, depth, found }));
         }
         bar.finish();
         self.print(&plan.to_string(), &cells)
     }
 
-    fn depths(&self) -> impl Iterator<Item = f64> {
-        let last = (self.depths - 1).max(1) as f64;
-        (0..self.depths).map(move |at| at as f64 / last)
-    }
-
     fn print(&self, plan: &str, cells: &[Cell]) -> anyhow::Result<()> {
         let found: u64 = cells.iter().map(|cell| cell.found).sum();
-        let prompts = cells.len() as u64 * self.needles;
+        let prompts = cells.len() as u64 * self.texts;
         if self.json {
             let cells: Vec<_> = cells
                 .iter()
                 .map(|Cell { length, depth, found }| {
-                    json!({ "length": length, "depth": depth, "found": found, "of": self.needles })
+                    json!({ "length": length, "depth": depth, "found": found, "of": self.texts })
                 })
                 .collect();
             return print_json(&json!({
@@ -125,9 +124,9 @@ impl NeedleTask {
         let columns: Vec<(&str, Align)> =
             columns.iter().map(|(name, align)| (name.as_str(), *align)).collect();
         let mut table = Table::new(&columns);
-        for depth in self.depths() {
+        for depth in Haystack::depths(self.depths) {
             let of_depth = cells.iter().filter(|cell| cell.depth == depth);
-            let found = of_depth.map(|cell| format!("{}/{}", cell.found, self.needles));
+            let found = of_depth.map(|cell| format!("{}/{}", cell.found, self.texts));
             table.row(std::iter::once(format!("{:.0} %", 100.0 * depth)).chain(found));
         }
         print(&format!("{}\n{found} of {prompts} needles found\n", table.to_text()))

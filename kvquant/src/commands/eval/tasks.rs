@@ -1,9 +1,9 @@
 //! `kvquant eval truthfulqa`, `gsm8k` and `leval`
 
-use crate::commands::journal::Journal;
 use crate::commands::options::{ModelOptions, PlanOptions, read_text};
 use clap::Args;
 use common::command::{print, print_json};
+use common::journal::Journal;
 use common::progress::{Progress, Unit};
 use kvquant::eval::reader::Reader;
 use kvquant::eval::score::Score;
@@ -133,8 +133,8 @@ impl TaskOptions {
 
     fn start(self, task: &'static str, data_set: &str) -> anyhow::Result<Run> {
         let (name, data) = read_text(self.data.as_deref(), data_set)?;
-        let plan = self.plan.plan();
         let (model, tokenizer) = self.model.load()?;
+        let plan = self.plan.plan(&self.model, &model, &tokenizer)?;
         let described = json!({
             "eval": task,
             "model": self.model.model,

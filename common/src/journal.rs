@@ -2,8 +2,8 @@
 //!
 //! One line of JSON for what is run, then one for each part that is finished.
 
+use crate::command::{BadInput, InputContext};
 use anyhow::Context;
-use common::command::{BadInput, InputContext};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -60,6 +60,10 @@ impl Journal {
         }
         let opened = OpenOptions::new().create(true).append(true).open(path);
         let mut file = opened.bad_input(format!("{} can't be written", path.display()))?;
+        if let Err(std::fs::TryLockError::WouldBlock) = file.try_lock() {
+            let path = path.display();
+            anyhow::bail!("{path} is in use by another run; wait for it, or name another file");
+        }
         // A line that an interruption cut off is not there.
         file.set_len(whole.len() as u64).with_context(|| path.display().to_string())?;
         if whole.is_empty() {
@@ -90,13 +94,6 @@ impl Journal {
         }
         Ok(outcome)
     }
-
-    /// Removes the file: what it has is in a better place now.
-    pub fn remove(self) {
-        if let Some((path, _)) = self.file {
-            let _ = std::fs::remove_file(path);
-        }
-    }
 }
 
 #[cfg(test)]
@@ -119,11 +116,12 @@ mod tests {
         let mut journal = Journal::open(Some(&path), &run).unwrap();
         assert_eq!(journal.outcome::<u32>("a", || anyhow::bail!("twice")).unwrap(), 1);
         assert_eq!(journal.outcome::<u32>("b", || Ok(2)).unwrap(), 2);
+        let other = Journal::open(Some(&path), &run).unwrap_err().to_string();
+        assert!(other.contains("in use by another run"), "{other}");
+        drop(journal);
         let mut journal = Journal::open(Some(&path), &run).unwrap();
         assert_eq!(journal.outcome::<u32>("b", || anyhow::bail!("twice")).unwrap(), 2);
         let other = Journal::open(Some(&path), &json!({ "plan": "f16" })).unwrap_err().to_string();
         assert!(other.contains("is the journal of another run"), "{other}");
-        journal.remove();
-        assert!(!path.exists());
     }
 }

@@ -1,0 +1,150 @@
+//! Plans under names that say what they are for.
+//!
+//! [`Preset::Exact`] is half precision. The others are budgets; their plans are found by
+//! [`search`](crate::search) for each model. Those of two models are shipped with the program, in
+//! `kvquant/presets`; for any other, a search is made once.
+
+use crate::cache::CacheShape;
+use crate::policy::Plan;
+use crate::search::{Budget, rules};
+use crate::{Error, Result};
+use std::fmt;
+use std::str::FromStr;
+
+/// Tokens in the cache for which the bits of presets hold.
+const CONTEXT: usize = 8192;
+
+/// A plan by its purpose.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Preset {
+    /// Half precision.
+    Exact,
+    /// As good as half precision for most purposes.
+    Balanced,
+    /// A little worse, in an eighth of the memory.
+    Small,
+    /// As small as still works.
+    Tiny,
+}
+
+/// The shipped plans: the model's fingerprint, the model, and its plans in the order of [`Preset::SEARCHED`].
+const SHIPPED: [(&str, &str, [&str; 3]); 0] = [];
+
+impl Preset {
+    /// All of them, the largest first.
+    pub const ALL: [Preset; 4] = [Preset::Exact, Preset::Balanced, Preset::Small, Preset::Tiny];
+    /// Those whose plans are searched.
+    pub const SEARCHED: [Preset; 3] = [Preset::Balanced, Preset::Small, Preset::Tiny];
+
+    /// What its plan may take; nothing for half precision.
+    pub fn budget(self) -> Option<Budget> {
+        let bits = match self {
+            Preset::Exact => return None,
+            Preset::Balanced => 2.5,
+            Preset::Small => 2.0,
+            Preset::Tiny => 1.75,
+        };
+        Some(Budget { bits, context: CONTEXT })
+    }
+
+    /// The plan that is shipped for the model with this [fingerprint](crate::model::fingerprint).
+    ///
+    /// # Errors
+    /// If the plan's text can't be read, which the tests rule out.
+    pub fn shipped(self, fingerprint: &str) -> Result<Option<Plan>> {
+        let of_model = SHIPPED.iter().find(|(of, ..)| *of == fingerprint);
+        let at = Preset::SEARCHED.iter().position(|&preset| preset == self);
+        let (Some((_, model, plans)), Some(at)) = (of_model, at) else { return Ok(None) };
+        let plan = Plan::from_toml(plans[at]).map_err(|problem| Error::PlanFile {
+            path: format!("kvquant/presets/{model}/{self}.toml").into(),
+            problem,
+        })?;
+        Ok(Some(plan))
+    }
+
+    /// The models that have shipped plans, with their fingerprints.
+    pub fn models() -> impl Iterator<Item = (&'static str, &'static str)> {
+        SHIPPED.iter().map(|&(fingerprint, model, _)| (model, fingerprint))
+    }
+
+    /// The plan that nothing was measured for: the same bits in all layers, as many as the budget allows.
+    ///
+    /// # Errors
+    /// If no such plan fits the budget.
+    pub fn uniform(self, shape: CacheShape) -> Result<Plan> {
+        let Some(budget) = self.budget() else { return Ok(Plan::f16()) };
+        rules::uniform(shape, &budget)
+    }
+}
+
+impl fmt::Display for Preset {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Preset::Exact => "exact",
+            Preset::Balanced => "balanced",
+            Preset::Small => "small",
+            Preset::Tiny => "tiny",
+        })
+    }
+}
+
+impl FromStr for Preset {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<Preset, ()> {
+        Preset::ALL.into_iter().find(|preset| preset.to_string() == text).ok_or(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cache::bytes::planned_bytes;
+
+    const SHAPES: [CacheShape; 3] = [
+        CacheShape { n_layers: 30, n_kv_heads: 3, head_dim: 64 },
+        CacheShape { n_layers: 24, n_kv_heads: 2, head_dim: 64 },
+        CacheShape { n_layers: 32, n_kv_heads: 32, head_dim: 128 },
+    ];
+
+    #[test]
+    fn names_are_read_as_they_are_written() {
+        for preset in Preset::ALL {
+            assert_eq!(preset.to_string().parse(), Ok(preset));
+        }
+        assert_eq!("huge".parse::<Preset>(), Err(()));
+    }
+
+    #[test]
+    fn uniform_plans_use_their_budget() {
+        for shape in SHAPES {
+            let mut fewer = f64::INFINITY;
+            for preset in Preset::SEARCHED {
+                let budget = preset.budget().unwrap();
+                let plan = preset.uniform(shape).unwrap();
+                let bytes = planned_bytes(shape, &plan, budget.context).unwrap();
+                let bits = bytes.bits_per_element(shape, budget.context);
+                assert!(bits <= budget.bits && bits > budget.bits - 0.6, "{preset}: {bits}");
+                assert!(bytes.keys >= bytes.values / 2, "keys are the sensitive side: {bytes:?}");
+                assert!(bits <= fewer, "{preset}: {bits} after {fewer}");
+                fewer = bits;
+            }
+        }
+    }
+
+    /// The shipped plans are plans of their models and within their budgets.
+    #[test]
+    fn shipped_plans_keep_their_budgets() {
+        for ((model, fingerprint), shape) in Preset::models().zip(SHAPES) {
+            for preset in Preset::SEARCHED {
+                let budget = preset.budget().unwrap();
+                let plan = preset.shipped(fingerprint).unwrap().unwrap();
+                assert_eq!(plan.to_string(), preset.to_string());
+                let bytes = planned_bytes(shape, &plan, budget.context).unwrap();
+                let bits = bytes.bits_per_element(shape, budget.context);
+                assert!(bits <= budget.bits, "{model}: {preset}: {bits}");
+            }
+        }
+        assert_eq!(Preset::Small.shipped("another").unwrap(), None);
+    }
+}
