@@ -89,11 +89,19 @@ impl Reproduce {
 impl System {
     fn experiments(self, size: Size) -> Vec<Box<dyn AnyExperiment>> {
         match self {
-            Self::Kvquant => vec![
-                Box::new(kvquant::Memory),
-                Box::new(kvquant::Anchors),
-                Box::new(kvquant::Asymmetry),
-            ],
+            Self::Kvquant => {
+                let mut all: Vec<Box<dyn AnyExperiment>> = vec![
+                    Box::new(kvquant::Memory),
+                    Box::new(kvquant::Anchors),
+                    Box::new(kvquant::Asymmetry),
+                    Box::new(kvquant::Ablations),
+                    Box::new(kvquant::Needles),
+                    Box::new(kvquant::Tasks),
+                ];
+                let plans = kvquant::Plans::of(size).into_iter();
+                all.extend(plans.map(|one| Box::new(one) as Box<dyn AnyExperiment>));
+                all
+            }
             Self::Longnn => {
                 let mut all: Vec<Box<dyn AnyExperiment>> = vec![
                     Box::new(longnn::Bases),

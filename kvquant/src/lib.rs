@@ -26,6 +26,7 @@
 pub mod analysis;
 pub mod attention;
 pub mod cache;
+pub mod checksum;
 mod error;
 pub mod eval;
 pub mod model;

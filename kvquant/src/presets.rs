@@ -28,7 +28,15 @@ pub enum Preset {
 }
 
 /// The shipped plans: the model's fingerprint, the model, and its plans in the order of [`Preset::SEARCHED`].
-const SHIPPED: [(&str, &str, [&str; 3]); 0] = [];
+const SHIPPED: [(&str, &str, [&str; 3]); 1] = [(
+    "a5c639b6f67798ca1be65fc740a20a20199796cf4cf4a4b4d67dd14e32e1033e",
+    "smollm2",
+    [
+        include_str!("../presets/smollm2/balanced.toml"),
+        include_str!("../presets/smollm2/small.toml"),
+        include_str!("../presets/smollm2/tiny.toml"),
+    ],
+)];
 
 impl Preset {
     /// All of them, the largest first.

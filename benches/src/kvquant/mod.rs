@@ -5,16 +5,28 @@
 //! | [`memory`] | bytes saved against KIVI, by arithmetic (figure 4 of the paper) |
 //! | [`anchors`] | the engine against values computed by others: numpy, llama.cpp |
 //! | [`asymmetry`] | high bits on keys against high bits on values (tables 1 and 2, figure 1) |
+//! | [`plans`] | bits against loss: presets, rules, the paper's and llama.cpp's plans |
+//! | [`ablations`] | what each part of a plan is worth |
+//! | [`needles`] | retrieval from long texts |
+//! | [`tasks`] | tables 1 to 6: tasks under the paper's plans and ours |
 //! | [`setting`] | model and text, and a plan's score on them |
 
+mod ablations;
 mod anchors;
 mod asymmetry;
 mod memory;
+mod needles;
+mod plans;
 mod setting;
+mod tasks;
 
+pub use ablations::{AblationMetrics, Ablations};
 pub use anchors::{AnchorMetrics, Anchors};
 pub use asymmetry::{Asymmetry, AsymmetryMetrics};
 pub use memory::{Memory, MemoryMetrics};
-pub use setting::PlanScore;
+pub use needles::{NeedleMetrics, Needles, Retrieval};
+pub use plans::{Family, Plans, PlansMetrics, evidence};
+pub use setting::{PlanScore, SMOLLM2};
+pub use tasks::{TaskScores, Tasks};
 
 const SYSTEM: &str = "kvquant";

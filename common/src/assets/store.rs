@@ -124,6 +124,23 @@ impl Store {
         Err(AssetError::UnknownModel { spec: spec.to_owned(), known })
     }
 
+    /// All registered texts below this folder as one, in the order of their names, with a blank line between
+    /// them.
+    ///
+    /// # Errors
+    /// As [`Store::obtain`]; [`AssetError::Io`] where one can't be read as text.
+    pub fn texts_below(&self, folder: &str, progress: &Progress) -> Result<String, AssetError> {
+        let is_below = |asset: &&Asset| asset.path.starts_with(&format!("{folder}/"));
+        let mut assets: Vec<&Asset> = registry::assets().filter(is_below).collect();
+        assets.sort_by_key(|asset| asset.path);
+        let mut texts = Vec::with_capacity(assets.len());
+        for asset in assets {
+            let path = self.obtain(asset, progress)?;
+            texts.push(fs::read_to_string(&path).map_err(AssetError::io("read", &path))?);
+        }
+        Ok(texts.join("\n\n"))
+    }
+
     /// Where the file would lie, first to last.
     fn candidates(&self, asset: &Asset) -> Vec<PathBuf> {
         let SearchPath { explicit, research_data, workspace_data, cache } = &self.search_path;

@@ -4,6 +4,7 @@
 //! from values to text; only [`Record`] touches files.
 
 mod claims;
+mod heat_map;
 mod html;
 mod plot;
 mod provenance;
@@ -12,6 +13,7 @@ mod table;
 mod timestamp;
 
 pub use claims::{Claim, Verdict, claims_table};
+pub use heat_map::HeatMap;
 pub use html::{Block, Page, Section, escape};
 pub use plot::{Axis, Interval, Plot, PlotError, Scale, Series, Svg};
 pub use provenance::{Host, Provenance, Versions};

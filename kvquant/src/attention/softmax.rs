@@ -1,30 +1,69 @@
 //! Softmax in single precision. At thousands of tokens its exponentials are as many as the multiplications of a
 //! layer's products, so they are computed in a form that compiles to vector instructions.
 
-/// Softmax in place; elements of negative infinity become 0.
+/// Softmax in place; elements of negative infinity become 0. The result is the same on every processor.
 pub(super) fn softmax(row: &mut [f32]) {
-    let greatest = row.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+    #[cfg(target_arch = "x86_64")]
+    {
+        if is_x86_feature_detected!("avx512f") {
+            // SAFETY: the processor has these instructions.
+            return unsafe { with_avx512(row) };
+        }
+        if is_x86_feature_detected!("avx2") {
+            // SAFETY: as above.
+            return unsafe { with_avx2(row) };
+        }
+    }
+    in_lanes(row);
+}
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx512f")]
+fn with_avx512(row: &mut [f32]) {
+    in_lanes(row);
+}
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx2")]
+fn with_avx2(row: &mut [f32]) {
+    in_lanes(row);
+}
+
+/// Inlined into each form, which is compiled to its instructions.
+#[inline(always)]
+fn in_lanes(row: &mut [f32]) {
+    let mut greatest = [f32::NEG_INFINITY; LANES];
+    let (blocks, rest) = row.as_chunks::<LANES>();
+    for block in blocks {
+        for (&element, greatest) in block.iter().zip(&mut greatest) {
+            *greatest = if element > *greatest { element } else { *greatest };
+        }
+    }
+    let greatest = greatest.iter().chain(rest).copied().fold(f32::NEG_INFINITY, f32::max);
     let mut totals = [0.0; LANES];
     let (blocks, rest) = row.as_chunks_mut::<LANES>();
     for block in blocks {
-        for (element, total) in block.iter_mut().zip(&mut totals) {
-            *element = exp(*element - greatest);
-            *total += *element;
-        }
+        exponentials(block, greatest, &mut totals);
     }
-    let mut total: f32 = totals.iter().sum();
-    for element in &mut *rest {
-        *element = exp(*element - greatest);
-        total += *element;
-    }
+    exponentials(rest, greatest, &mut totals);
+    let total: f32 = totals.iter().sum();
     let scale = 1.0 / total;
     for element in row {
         *element *= scale;
     }
 }
 
-/// Sums are kept in so many parts, so that they don't wait for each other.
+/// Sums are kept in so many parts, so that they don't wait for each other. Which part an element belongs to depends
+/// on its position alone: what a row doesn't see behind it changes no bit of the sum.
 const LANES: usize = 16;
+
+#[inline(always)]
+fn exponentials(elements: &mut [f32], greatest: f32, totals: &mut [f32; LANES]) {
+    for (element, total) in elements.iter_mut().zip(totals) {
+        *element = exp(*element - greatest);
+        *total += *element;
+    }
+}
 
 /// Below, the result is less than the smallest normal number, and 0 here.
 const LEAST: f32 = -87.0;
@@ -36,6 +75,7 @@ const ROUND: f32 = 12_582_912.0;
 ///
 /// With n the integer nearest to x/ln 2 it is 2^n e^r, |r| ≤ ln 2 / 2, and the second factor is the Taylor
 /// polynomial of degree 7.
+#[inline(always)]
 fn exp(x: f32) -> f32 {
     /// ln 2 in two parts; the products of the first with n are exact.
     const LN_2: [f32; 2] = [355.0 / 512.0, -2.121_944_4e-4];
@@ -65,6 +105,23 @@ mod tests {
             assert!(error < 2e-7, "e^{x}: off by {error:e}");
         }
         assert_eq!([0.0, f32::NEG_INFINITY, -88.0, f32::MIN].map(exp), [1.0, 0.0, 0.0, 0.0]);
+    }
+
+    /// A row that ends is the same as one that goes on with what isn't seen.
+    #[test]
+    fn what_is_not_seen_changes_no_bit() {
+        let row: Vec<f32> = (0..37).map(|at| ((at * 7) % 13) as f32 * 0.3).collect();
+        let mut alone = row.clone();
+        softmax(&mut alone);
+        for more in 1..40 {
+            let mut longer = row.clone();
+            longer.resize(row.len() + more, f32::NEG_INFINITY);
+            softmax(&mut longer);
+            assert_eq!(longer[..row.len()], alone, "{more} more");
+        }
+        let mut plain = row.clone();
+        in_lanes(&mut plain);
+        assert_eq!(plain, alone, "other instructions, other numbers");
     }
 
     #[test]

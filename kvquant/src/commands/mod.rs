@@ -21,11 +21,13 @@ use common::command::mark_bad_input;
 /// AsymKV: run LLMs with a key-value cache of 1 and 2 bits.
 #[derive(Debug, Parser)]
 #[command(name = "kvquant", version, max_term_width = 100)]
-#[command(after_help = "\
-Presets (--kv):
-  exact, balanced, small, tiny
-                   a searched plan for each model: shipped for smollm2 and qwen2.5-coder-0.5b, found once for
-                   another (or see --no-search)
+#[command(after_help = concat!(
+    "\
+Presets (--kv): a searched plan for each model, shipped for smollm2 and qwen2.5-coder-0.5b; for another it is
+found once and kept, or see --no-search
+",
+    include_str!("../../presets/measured.txt"),
+    "\
 Plans (--kv):
   f16              everything in half precision
   kivi-2           keys and values of every layer in 2 bits (1, 2, 4 or 8)
@@ -43,7 +45,8 @@ Options follow a colon: kivi-2:window=512,group=64,sinks=4
   jensen           logits corrected for the noise of packed keys
 
 Example:
-  kvquant generate --kv kivi-2 --prompt \"The capital of France?\"")]
+  kvquant generate --kv small --prompt \"The capital of France?\""
+))]
 pub struct Cli {
     #[command(subcommand)]
     command: Command,

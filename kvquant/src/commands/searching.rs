@@ -12,6 +12,7 @@ use common::command::InputContext;
 use common::files;
 use common::journal::Journal;
 use common::progress::{Progress, Unit};
+use kvquant::checksum::{digest, hex};
 use kvquant::model::tokenizer::Tokenizer;
 use kvquant::model::{Llama, WeightFormat, fingerprint};
 use kvquant::search::sensitivity::Measurement;
@@ -135,15 +136,5 @@ pub fn folder_of(fingerprint: &str) -> PathBuf {
 const SHORT: usize = 16;
 
 fn short(run: &Value) -> String {
-    let digest = Sha256::digest(run.to_string());
-    hex(&digest)[..SHORT].to_owned()
-}
-
-fn digest(tokens: &[u32]) -> String {
-    let bytes: Vec<u8> = tokens.iter().flat_map(|token| token.to_le_bytes()).collect();
-    hex(&Sha256::digest(bytes))
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    hex(&Sha256::digest(run.to_string()))[..SHORT].to_owned()
 }

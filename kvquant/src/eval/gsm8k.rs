@@ -2,25 +2,66 @@
 
 use super::json_lines;
 use super::reader::Reader;
-use crate::Result;
+use super::score::Score;
+use super::task::Task;
 use crate::model::tokenizer::Tokenizer;
+use crate::{Error, Result};
 use serde::Deserialize;
 
 /// Tokens of an answer at most.
 const MOST_TOKENS: usize = 256;
 
+/// The problems, and the solved ones that show how.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Gsm8k {
+    problems: Vec<Problem>,
+    solved: String,
+}
+
 /// A problem and its answer, which ends with `#### ` and a number.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-pub struct Problem {
+struct Problem {
     question: String,
     answer: String,
 }
 
-/// The problems of a file of JSON lines.
-///
-/// # Errors
-/// If a line isn't one, or an answer has no number.
-pub fn problems(lines: &str) -> Result<Vec<Problem>> {
+impl Gsm8k {
+    /// The problems of a file of JSON lines, and the first `examples` of another as examples.
+    ///
+    /// # Errors
+    /// If a line isn't a problem, an answer has no number, or there are fewer examples.
+    pub fn new(lines: &str, solved: &str, examples: usize) -> Result<Gsm8k> {
+        let solved = problems(solved)?;
+        if examples > solved.len() {
+            let problem = format!("GSM8K: there are {} examples at most", solved.len());
+            return Err(Error::DataSet(problem));
+        }
+        let solved = solved.iter().take(examples).map(Problem::solved).collect();
+        Ok(Gsm8k { problems: problems(lines)?, solved })
+    }
+}
+
+impl Task for Gsm8k {
+    type Outcome = bool;
+
+    fn primer(&self) -> String {
+        self.solved.clone()
+    }
+
+    fn n_questions(&self) -> usize {
+        self.problems.len()
+    }
+
+    fn ask(&self, at: usize, primed: &Reader<'_>, tokenizer: &Tokenizer) -> Result<bool> {
+        self.problems[at].is_solved(primed, tokenizer)
+    }
+
+    fn scores(&self, outcomes: &[bool]) -> Vec<(&'static str, Score)> {
+        vec![("exact match", Score::of_right(outcomes))]
+    }
+}
+
+fn problems(lines: &str) -> Result<Vec<Problem>> {
     json_lines("GSM8K", lines, |problem: &Problem| match number(&problem.answer) {
         Some(_) => Ok(()),
         None => Err("no `#### ` and a number".to_owned()),
@@ -29,7 +70,7 @@ pub fn problems(lines: &str) -> Result<Vec<Problem>> {
 
 impl Problem {
     /// Solved, as an example.
-    pub fn solved(&self) -> String {
+    fn solved(&self) -> String {
         let Problem { question, answer } = self;
         // Calculators are for other models.
         let mut plain = String::new();
@@ -43,10 +84,7 @@ impl Problem {
     }
 
     /// Whether a reader of examples solves it.
-    ///
-    /// # Errors
-    /// If the model fails.
-    pub fn is_solved(&self, examples: &Reader<'_>, tokenizer: &Tokenizer) -> Result<bool> {
+    fn is_solved(&self, examples: &Reader<'_>, tokenizer: &Tokenizer) -> Result<bool> {
         let mut reader = examples.clone();
         let question = format!("Question: {}\nAnswer:", self.question);
         reader.read(&tokenizer.encode(&question, false)?)?;

@@ -3,26 +3,81 @@
 
 use super::json_lines;
 use super::reader::Reader;
-use crate::Result;
+use super::score::Score;
+use super::task::Task;
 use crate::model::tokenizer::Tokenizer;
+use crate::{Error, Result};
 use serde::Deserialize;
 
 /// Tokens of an answer at most.
 const MOST_TOKENS: usize = 24;
 
+/// Tokens that are left for a question and its answer.
+const ROOM: usize = 64;
+
+/// The conversations that a model's context holds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TopicRetrieval {
+    held: Vec<(Conversation, Vec<u32>)>,
+}
+
 /// A conversation, and questions for its topics.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-pub struct Conversation {
+struct Conversation {
     input: String,
     instructions: Vec<String>,
     outputs: Vec<String>,
 }
 
-/// The conversations of a file of JSON lines.
-///
-/// # Errors
-/// If a line isn't one.
-pub fn conversations(lines: &str) -> Result<Vec<Conversation>> {
+impl TopicRetrieval {
+    /// The conversations of a file of JSON lines that a context of so many tokens holds.
+    ///
+    /// # Errors
+    /// If a line isn't one, or none is held.
+    pub fn new(lines: &str, tokenizer: &Tokenizer, context_len: usize) -> Result<TopicRetrieval> {
+        let conversations = conversations(lines)?;
+        let n = conversations.len();
+        let mut held = Vec::new();
+        for conversation in conversations {
+            let tokens = tokenizer.encode(&conversation.input, tokenizer.adds_bos())?;
+            if tokens.len() + ROOM <= context_len {
+                held.push((conversation, tokens));
+            }
+        }
+        if held.is_empty() {
+            return Err(Error::DataSet(format!(
+                "L-Eval: none of the {n} conversations fits into the model's context of {context_len} tokens"
+            )));
+        }
+        Ok(TopicRetrieval { held })
+    }
+}
+
+impl Task for TopicRetrieval {
+    /// For each question of a conversation, whether the topic is named.
+    type Outcome = Vec<bool>;
+
+    fn primer(&self) -> String {
+        String::new()
+    }
+
+    fn n_questions(&self) -> usize {
+        self.held.len()
+    }
+
+    fn ask(&self, at: usize, primed: &Reader<'_>, tokenizer: &Tokenizer) -> Result<Vec<bool>> {
+        let (conversation, tokens) = &self.held[at];
+        let mut read = primed.clone();
+        read.read(tokens)?;
+        conversation.ask(&read, tokenizer)
+    }
+
+    fn scores(&self, outcomes: &[Vec<bool>]) -> Vec<(&'static str, Score)> {
+        vec![("topics named", Score::of_right(&outcomes.concat()))]
+    }
+}
+
+fn conversations(lines: &str) -> Result<Vec<Conversation>> {
     json_lines("L-Eval", lines, |read: &Conversation| {
         match read.instructions.len() == read.outputs.len() {
             true => Ok(()),
@@ -32,19 +87,8 @@ pub fn conversations(lines: &str) -> Result<Vec<Conversation>> {
 }
 
 impl Conversation {
-    /// Tokens of the conversation.
-    ///
-    /// # Errors
-    /// If it can't be tokenized.
-    pub fn tokens(&self, tokenizer: &Tokenizer) -> Result<Vec<u32>> {
-        tokenizer.encode(&self.input, tokenizer.adds_bos())
-    }
-
     /// For each question, whether a reader of the conversation names the topic.
-    ///
-    /// # Errors
-    /// If the model fails.
-    pub fn ask(&self, read: &Reader<'_>, tokenizer: &Tokenizer) -> Result<Vec<bool>> {
+    fn ask(&self, read: &Reader<'_>, tokenizer: &Tokenizer) -> Result<Vec<bool>> {
         let named = |(question, topic): (&String, &String)| {
             let mut reader = read.clone();
             let question = format!("\n USER: {question}\n ASSISTANT: The topic is");

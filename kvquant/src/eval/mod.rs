@@ -7,6 +7,7 @@
 //! | [`probability`] | logits as logarithms of probabilities |
 //! | [`reader`] | a text that has been read, to be gone on with in several ways |
 //! | [`score`] | a mean, and whether it is more than chance |
+//! | [`task`] | questions that are asked one by one |
 //! | [`truthfulqa`], [`gsm8k`], [`leval`] | the tasks of those names |
 //! | [`needle`] | whether a sentence is found in a long text |
 //! | [`paired`] | what a plan costs against another on the same windows, with its uncertainty |
@@ -20,6 +21,7 @@ pub mod perplexity;
 pub mod probability;
 pub mod reader;
 pub mod score;
+pub mod task;
 pub mod truthfulqa;
 
 pub use perplexity::{Evaluation, Protocol, ScoringRule, evaluate};

@@ -19,6 +19,9 @@ const CITIES: [&str; 16] = [
     "Havana", "Sydney", "Boston", "Athens", "Delhi", "Warsaw",
 ];
 
+/// The folder of the registered texts that make the haystack of published tests.
+pub const ESSAYS: &str = "text/needle";
+
 /// Tokens that are left for the question and the answer.
 const QUESTION_ROOM: usize = 64;
 /// Tokens that are left for each needle.

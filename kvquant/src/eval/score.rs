@@ -1,9 +1,9 @@
 //! How good a score is, and whether it says anything.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// The mean of scores between 0 and 1.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Score {
     /// The mean.
     pub mean: f64,
@@ -27,6 +27,12 @@ impl Score {
         let least = 1.0 / (n as f64 + 1.0).powi(2);
         let standard_error = (variance / n.max(1) as f64).max(least).sqrt();
         Score { mean: average, standard_error, chance: mean(chances), n }
+    }
+
+    /// Of answers that are right or wrong, and that nobody guesses.
+    pub fn of_right(right: &[bool]) -> Score {
+        let scores: Vec<f64> = right.iter().map(|&is_right| f64::from(is_right)).collect();
+        Score::of(&scores, &vec![0.0; scores.len()])
     }
 
     /// Whether it is more than two standard errors from chance: below, a model has no skill that a cache could

@@ -3,6 +3,7 @@
 use super::config::Config;
 use super::gguf::Gguf;
 use crate::Result;
+use crate::checksum::hex;
 use sha2::{Digest, Sha256};
 
 /// The SHA-256 of all projections to keys and values as the file stores them, in hexadecimal digits: what
@@ -18,5 +19,5 @@ pub fn fingerprint(gguf: &Gguf, config: &Config) -> Result<String> {
             hasher.update(gguf.tensor(&format!("blk.{layer}.{part}.weight"))?.data);
         }
     }
-    Ok(hasher.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
+    Ok(hex(&hasher.finalize()))
 }

@@ -52,6 +52,16 @@ impl KeyChannels {
         KeyChannels { bits, range_octaves }
     }
 
+    /// The same ranges with other bits for each channel.
+    pub fn with_bits(&self, bits: Vec<u8>) -> KeyChannels {
+        KeyChannels { bits, range_octaves: self.range_octaves.clone() }
+    }
+
+    /// Bits for each channel, or one number for all.
+    pub fn all_bits(&self) -> &[u8] {
+        &self.bits
+    }
+
     /// The step of a range that holds `magnitude`.
     pub fn range_octave(magnitude: f32) -> i16 {
         // The cast saturates.

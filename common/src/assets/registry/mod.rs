@@ -4,6 +4,7 @@
 //! Origins are pinned by commit or version, and a file is admitted by its sha256 only: who serves
 //! it doesn't matter.
 
+mod essays;
 mod graphs;
 mod models;
 mod text;
@@ -107,9 +108,10 @@ impl Asset {
 }
 
 /// Every registered file, by kind.
-pub static ASSETS: [&[Asset]; 4] = [models::MODELS, text::TEXTS, graphs::GRAPHS, traces::TRACES];
+pub static ASSETS: [&[Asset]; 5] =
+    [models::MODELS, text::TEXTS, essays::ESSAYS, graphs::GRAPHS, traces::TRACES];
 
-/// Every registered file: models, texts, graphs, traces.
+/// Every registered file: models, texts, essays, graphs, traces.
 pub fn assets() -> impl Iterator<Item = &'static Asset> {
     ASSETS.into_iter().flatten()
 }
@@ -141,7 +143,7 @@ mod tests {
             assert!(parts.all(|part| matches!(part, Component::Normal(_))), "{}", asset.path);
             assert!(!asset.id.contains(['/', '\\', ':']), "{} reads as a path", asset.id);
         }
-        assert!(seen.len() >= 82, "only {} names", seen.len());
+        assert!(seen.len() >= 131, "only {} names", seen.len());
     }
 
     #[test]

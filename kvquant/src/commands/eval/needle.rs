@@ -7,7 +7,7 @@ use common::command::{BadInput, InputContext, print, print_json};
 use common::journal::Journal;
 use common::progress::{Progress, Unit};
 use common::report::{Align, Table};
-use kvquant::eval::needle::{Haystack, Needle};
+use kvquant::eval::needle::{ESSAYS, Haystack, Needle};
 use serde_json::json;
 use std::path::{Path, PathBuf};
 
@@ -15,16 +15,17 @@ use std::path::{Path, PathBuf};
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Example:
-  kvquant eval needle --kv plan.toml --text essays --lengths 1024,2048,4096,8192
+  kvquant eval needle --kv balanced --lengths 1024,2048,4096,8192
   kvquant eval needle --kv f16 --text book.txt --lengths 2048 --texts 20 --json")]
 pub struct NeedleTask {
     #[command(flatten)]
     model: ModelOptions,
     #[command(flatten)]
     plan: PlanOptions,
-    /// The haystack: a text file, or a folder whose .txt files are read in the order of their names
+    /// The haystack: a text file, or a folder whose .txt files are read in the order of their names; Paul Graham's
+    /// essays if absent
     #[arg(long, value_name = "PATH")]
-    text: PathBuf,
+    text: Option<PathBuf>,
     /// Tokens of whole prompts
     #[arg(
         long,
@@ -64,7 +65,10 @@ impl NeedleTask {
         if self.depths == 0 || self.depths > most || self.texts == 0 {
             anyhow::bail!(BadInput(format!("--depths takes 1 to {most}, --texts at least 1")));
         }
-        let text = read_all(&self.text)?;
+        let text = match &self.text {
+            Some(path) => read_all(path)?,
+            None => common::command::store(None).texts_below(ESSAYS, &Progress::stderr())?,
+        };
         let (model, tokenizer) = self.model.load()?;
         let plan = self.plan.plan(&self.model, &model, &tokenizer)?;
         let tokens = tokenizer.encode(&text, tokenizer.adds_bos())?;
@@ -73,7 +77,7 @@ impl NeedleTask {
             "model": self.model.model,
             "weights": self.model.weights.to_string(),
             "plan": format!("{plan:?}"),
-            "text": tokens.len(),
+            "text": kvquant::checksum::digest(&tokens),
             "seed": self.seed,
         });
         let mut journal = Journal::open(self.journal.as_deref(), &run)?;

@@ -1,5 +1,7 @@
 //! The generated parts of kvquant's pages.
 
+mod plans;
+
 use super::{Generated, with_source};
 use crate::experiment::{Experiment, read};
 use crate::kvquant::{
@@ -17,8 +19,13 @@ pub fn generate(runs: &Path, generated: &mut Generated) -> anyhow::Result<()> {
     let (memory_record, memory) = read(&Memory, runs)?.context(MISSING)?;
     let (anchors_record, anchors) = read(&Anchors, runs)?.context(MISSING)?;
     let (asymmetry_record, asymmetry) = read(&Asymmetry, runs)?.context(MISSING)?;
-    let claims: Vec<Claim> =
-        [Memory.claims(&memory), Anchors.claims(&anchors), Asymmetry.claims(&asymmetry)].concat();
+    let claims: Vec<Claim> = [
+        Memory.claims(&memory),
+        Anchors.claims(&anchors),
+        Asymmetry.claims(&asymmetry),
+        plans::generate(runs, generated)?,
+    ]
+    .concat();
     let parts = [
         ("kvquant-claims", claims_table(&claims).to_markdown()),
         ("kvquant-memory", with_source(&memory_table(&memory), &memory_record)),

@@ -1,0 +1,315 @@
+//! Presets, searched plans, what their parts are worth, and needles.
+
+use super::{loss, percent, perplexity};
+use crate::docs::{Generated, origin, pending, with_source};
+use crate::experiment::{Experiment, Size, read};
+use crate::kvquant::{
+    AblationMetrics, Ablations, Family, NeedleMetrics, Needles, PlanScore, Plans, PlansMetrics,
+    Retrieval, SMOLLM2, TaskScores, Tasks, evidence,
+};
+use anyhow::Context;
+use common::report::{Align, Axis, Claim, HeatMap, Interval, Plot, Series, Table};
+use kvquant::presets::Preset;
+use std::path::{Path, PathBuf};
+
+const FOLDER: &str = "docs/kvquant";
+/// What `kvquant --help` says of the presets' costs.
+const HELP: &str = "kvquant/presets/measured.txt";
+/// Losses below are beyond what a logarithmic axis can tell from nothing.
+const LEAST_LOSS: f64 = 0.001;
+
+pub fn generate(runs: &Path, generated: &mut Generated) -> anyhow::Result<Vec<Claim>> {
+    let mut claims = Vec::new();
+    let mut curves = Vec::new();
+    for plans in Plans::of(Size::Full) {
+        let part = match plans.model {
+            SMOLLM2 => "kvquant-plans-smollm2",
+            _ => "kvquant-plans-qwen",
+        };
+        let Some((record, metrics)) = read(&plans, runs)? else {
+            claims.extend(pending(&plans, generated, &[part]));
+            continue;
+        };
+        generated.parts.insert(part, with_source(&plans_table(&metrics), &record));
+        if plans.model == SMOLLM2 {
+            let plot = curve(&metrics).to_svg()?.into_string();
+            generated.files.insert(Path::new(FOLDER).join("plans.svg"), plot);
+        }
+        claims.extend(plans.claims(&metrics));
+        curves.push((plans.model, metrics, origin(&record)));
+    }
+    generated.parts.insert("kvquant-presets", presets_table(&curves).to_markdown());
+    generated.files.insert(PathBuf::from(HELP), help(&curves));
+    generated.parts.insert("kvquant-searches", searches()?);
+    claims.extend(ablations(runs, generated)?);
+    claims.extend(needles(runs, generated)?);
+    claims.extend(tasks(runs, generated)?);
+    Ok(claims)
+}
+
+fn plans_table(metrics: &PlansMetrics) -> Table {
+    let mut table = Table::new(&[
+        ("kind", Align::Left),
+        ("plan", Align::Left),
+        ("bits per element", Align::Right),
+        ("cache, bytes", Align::Right),
+        ("perplexity", Align::Right),
+        ("loss, 95 %", Align::Right),
+    ]);
+    for Family { name, scores } in &metrics.families {
+        for score in scores {
+            table.row([
+                name.clone(),
+                score.plan.clone(),
+                format!("{:.2}", score.bits_per_element),
+                (score.k_bytes + score.v_bytes).to_string(),
+                perplexity(score),
+                loss(score),
+            ]);
+        }
+    }
+    table
+}
+
+fn curve(metrics: &PlansMetrics) -> Plot {
+    let title = format!("What bits cost: SmolLM2 at {} tokens", metrics.context);
+    let plot = Plot::new(
+        title,
+        Axis::log10("bits per element, all told"),
+        Axis::log10("perplexity over f16's, %"),
+    );
+    metrics.families.iter().skip(1).fold(plot, |plot, Family { name, scores }| {
+        let mut scores: Vec<&PlanScore> = scores.iter().collect();
+        scores.sort_by(|left, right| left.bits_per_element.total_cmp(&right.bits_per_element));
+        let shown = |loss: f64| 100.0 * loss.max(LEAST_LOSS);
+        let points =
+            scores.iter().map(|score| (score.bits_per_element, shown(score.loss))).collect();
+        let bounds =
+            scores.iter().map(|score| (shown(score.loss_low), shown(score.loss_high))).collect();
+        plot.series(Series::new(name, points).interval(Interval::Bars, bounds))
+    })
+}
+
+/// Model, its curve and where that was measured.
+type Curves = [(&'static str, PlansMetrics, String)];
+
+fn presets_table(curves: &Curves) -> Table {
+    let mut columns = vec![("preset".to_owned(), Align::Left)];
+    for (model, metrics, _) in curves {
+        columns.push((format!("{model}: bits at {} tokens", metrics.context), Align::Right));
+        columns.push((format!("{model}: perplexity over f16's, 95 %"), Align::Right));
+    }
+    let columns: Vec<(&str, Align)> =
+        columns.iter().map(|(name, align)| (name.as_str(), *align)).collect();
+    let mut table = Table::new(&columns);
+    for preset in Preset::ALL {
+        let of_model = |(_, metrics, _): &(&str, PlansMetrics, String)| {
+            let name = if preset == Preset::Exact { "f16".to_owned() } else { preset.to_string() };
+            let score = metrics.score(&name);
+            let cell = |of: &dyn Fn(&PlanScore) -> String| score.map_or_else(String::new, of);
+            [cell(&|score| format!("{:.2}", score.bits_per_element)), cell(&loss)]
+        };
+        table.row([format!("`{preset}`")].into_iter().chain(curves.iter().flat_map(of_model)));
+    }
+    table
+}
+
+/// A line for each preset.
+fn help(curves: &Curves) -> String {
+    let mut text = String::new();
+    for preset in Preset::ALL {
+        let Some(budget) = preset.budget() else {
+            text += "  exact            half precision: 16 bits\n";
+            continue;
+        };
+        let costs: Vec<String> = curves
+            .iter()
+            .filter_map(|(model, metrics, _)| {
+                let score = metrics.score(&preset.to_string())?;
+                Some(format!("{} on {model}", percent(score.loss, 1)))
+            })
+            .collect();
+        let costs = match costs.is_empty() {
+            true => "not measured yet".to_owned(),
+            false => format!("perplexity {}", costs.join(", ")),
+        };
+        text +=
+            &format!("  {:<16} {} bits at 8192 tokens: {costs}\n", preset.to_string(), budget.bits);
+    }
+    text
+}
+
+/// What the searches found, and the commands that made them.
+fn searches() -> anyhow::Result<String> {
+    let mut table = Table::new(&[
+        ("model", Align::Left),
+        ("preset", Align::Left),
+        ("bits", Align::Right),
+        ("divergence, nats", Align::Right),
+        ("sum of its parts", Align::Right),
+        ("best prefix plan, nats", Align::Right),
+        ("its layers, keys/values", Align::Right),
+        ("its bits", Align::Right),
+        ("whole over sum, random plans", Align::Right),
+        ("tokens", Align::Right),
+        ("search, s", Align::Right),
+    ]);
+    let mut commands = String::new();
+    for (model, _) in Preset::models() {
+        for preset in Preset::SEARCHED {
+            let found = evidence(model, preset)?;
+            let ratios = found.random.iter().map(|(sum, whole)| whole / sum);
+            let (least, most) = ratios.fold((f64::INFINITY, 0.0_f64), |(least, most), ratio| {
+                (least.min(ratio), most.max(ratio))
+            });
+            let prefix = found.prefix.as_ref();
+            table.row([
+                model.to_owned(),
+                preset.to_string(),
+                format!("{:.3}", found.bits),
+                format!("{:.4}", found.measured),
+                format!("{:.4}", found.expected),
+                prefix.map_or_else(String::new, |prefix| format!("{:.4}", prefix.divergence)),
+                prefix.map_or_else(String::new, |prefix| {
+                    format!("{}/{}", prefix.key_layers, prefix.value_layers)
+                }),
+                prefix.map_or_else(String::new, |prefix| format!("{:.3}", prefix.bits)),
+                format!("{least:.2} to {most:.2}"),
+                found.tokens.to_string(),
+                format!("{:.0}", found.seconds),
+            ]);
+            commands += &format!("$ {}\n", found.command);
+        }
+    }
+    Ok(format!("{}\n```\n{commands}```\n", table.to_markdown()))
+}
+
+fn ablations(runs: &Path, generated: &mut Generated) -> anyhow::Result<Vec<Claim>> {
+    let parts = ["kvquant-ablations-keys", "kvquant-ablations-values", "kvquant-mixtures"];
+    let Some((record, metrics)) = read(&Ablations, runs)? else {
+        return Ok(pending(&Ablations, generated, &parts));
+    };
+    let mut mixtures = Table::new(&[
+        ("bits of `small`", Align::Left),
+        ("bits per element", Align::Right),
+        ("perplexity", Align::Right),
+        ("loss, 95 %", Align::Right),
+    ]);
+    for score in &metrics.mixed {
+        let bits = format!("{:.2}", score.bits_per_element);
+        mixtures.row([score.plan.clone(), bits, perplexity(score), loss(score)]);
+    }
+    let texts = [
+        with_source(&side_table(&metrics, ["rtn1/f16", "rtn2/f16"])?, &record),
+        side_table(&metrics, ["f16/rtn1", "f16/rtn2"])?.to_markdown(),
+        mixtures.to_markdown(),
+    ];
+    generated.parts.extend(parts.into_iter().zip(texts));
+    Ok(Ablations.claims(&metrics))
+}
+
+/// One side at 1 and at 2 bits, the other exact.
+fn side_table(metrics: &AblationMetrics, formats: [&str; 2]) -> anyhow::Result<Table> {
+    let mut table = Table::new(&[
+        ("the paper's form and", Align::Left),
+        ("1 bit: perplexity", Align::Right),
+        ("loss, 95 %", Align::Right),
+        ("2 bits: perplexity", Align::Right),
+        ("loss, 95 %", Align::Right),
+    ]);
+    let [one, two] = formats.map(|formats| metrics.rows(formats));
+    for ((options, one), (other, two)) in one.into_iter().zip(two) {
+        anyhow::ensure!(options == other, "rows of 1 and 2 bits differ: {options}, {other}");
+        let name =
+            if options.is_empty() { "nothing else".to_owned() } else { format!("`{options}`") };
+        table.row([name, perplexity(one), loss(one), perplexity(two), loss(two)]);
+    }
+    Ok(table)
+}
+
+fn needles(runs: &Path, generated: &mut Generated) -> anyhow::Result<Vec<Claim>> {
+    let Some((record, metrics)) = read(&Needles, runs)? else {
+        return Ok(pending(&Needles, generated, &["kvquant-needles"]));
+    };
+    let mut table = Table::new(&[
+        ("plan", Align::Left),
+        ("found", Align::Right),
+        ("of", Align::Right),
+        ("of f16's", Align::Right),
+    ]);
+    let exact = metrics.plans.first().context("needles without a plan")?.total();
+    let prompts = metrics.lengths.len() * metrics.depths.len() * metrics.texts;
+    for retrieval in &metrics.plans {
+        let found = retrieval.total();
+        table.row([
+            format!("`{}`", retrieval.plan),
+            found.to_string(),
+            prompts.to_string(),
+            format!("{:.0} %", 100.0 * found as f64 / exact.max(1) as f64),
+        ]);
+    }
+    generated.parts.insert("kvquant-needles", with_source(&table, &record));
+    for retrieval in &metrics.plans[..metrics.plans.len().min(2)] {
+        let path = Path::new(FOLDER).join(format!("needles-{}.svg", retrieval.plan));
+        generated.files.insert(path, heat_map(&metrics, retrieval).to_svg().into_string());
+    }
+    Ok(Needles.claims(&metrics))
+}
+
+fn heat_map(metrics: &NeedleMetrics, retrieval: &Retrieval) -> HeatMap {
+    let part = |depth: usize| {
+        let found = retrieval.found.iter().map(|found| found[depth]);
+        found.map(|found| found as f64 / metrics.texts as f64).collect()
+    };
+    HeatMap {
+        title: format!("Needles found with {}", retrieval.plan),
+        columns: ("tokens".to_owned(), metrics.lengths.iter().map(usize::to_string).collect()),
+        rows: (
+            "depth".to_owned(),
+            metrics.depths.iter().map(|depth| format!("{:.0} %", 100.0 * depth)).collect(),
+        ),
+        parts: (0..metrics.depths.len()).map(part).collect(),
+    }
+}
+
+fn tasks(runs: &Path, generated: &mut Generated) -> anyhow::Result<Vec<Claim>> {
+    let parts = ["kvquant-tasks-short", "kvquant-tasks-long"];
+    let Some((record, metrics)) = read(&Tasks, runs)? else {
+        return Ok(pending(&Tasks, generated, &parts));
+    };
+    let is_short = |task: &TaskScores| task.task.starts_with("TruthfulQA");
+    let (short, long): (Vec<&TaskScores>, Vec<&TaskScores>) =
+        metrics.tasks.iter().partition(|task| is_short(task));
+    let texts =
+        [with_source(&task_table(&short), &record), with_source(&task_table(&long), &record)];
+    generated.parts.extend(parts.into_iter().zip(texts));
+    Ok(Tasks.claims(&metrics))
+}
+
+/// Plans by tasks. A task without a signal has f16's score and no others.
+fn task_table(tasks: &[&TaskScores]) -> Table {
+    let mut columns = vec![("plan".to_owned(), Align::Left)];
+    for task in tasks {
+        let signal = if task.has_signal { "" } else { ": no signal" };
+        let chance = task.scores.first().map_or(0.0, |(_, score)| 100.0 * score.chance);
+        columns.push((format!("{} (chance {chance:.1}){signal}", task.task), Align::Right));
+    }
+    let columns: Vec<(&str, Align)> =
+        columns.iter().map(|(name, align)| (name.as_str(), *align)).collect();
+    let mut table = Table::new(&columns);
+    let mut plans: Vec<&str> = Vec::new();
+    for (plan, _) in tasks.iter().flat_map(|task| &task.scores) {
+        if !plans.contains(&plan.as_str()) {
+            plans.push(plan);
+        }
+    }
+    for plan in plans {
+        let cells = tasks.iter().map(|task| {
+            task.score(plan).map_or_else(String::new, |score| {
+                format!("{:.1} ± {:.1}", 100.0 * score.mean, 100.0 * score.standard_error)
+            })
+        });
+        table.row([format!("`{plan}`")].into_iter().chain(cells));
+    }
+    table
+}
