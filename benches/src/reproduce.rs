@@ -93,11 +93,13 @@ impl System {
                 let mut all: Vec<Box<dyn AnyExperiment>> = vec![
                     Box::new(kvquant::Memory),
                     Box::new(kvquant::Anchors),
-                    Box::new(kvquant::Asymmetry),
+                    Box::new(kvquant::Errors),
                     Box::new(kvquant::Ablations),
                     Box::new(kvquant::Needles),
                     Box::new(kvquant::Tasks),
                 ];
+                let asymmetries = kvquant::Asymmetry::of(size).into_iter();
+                all.extend(asymmetries.map(|one| Box::new(one) as Box<dyn AnyExperiment>));
                 let plans = kvquant::Plans::of(size).into_iter();
                 all.extend(plans.map(|one| Box::new(one) as Box<dyn AnyExperiment>));
                 all

@@ -71,6 +71,14 @@ pub enum Error {
         /// Tokens in a window.
         context: usize,
     },
+    /// A text is longer than those that a model was trained on.
+    #[error("{n_tokens} tokens are more than the model's context of {most}: take fewer")]
+    ContextTooLong {
+        /// Tokens of the text.
+        n_tokens: usize,
+        /// Tokens of the model's context.
+        most: usize,
+    },
     /// A data set for an evaluation is not what it should be.
     #[error("{0}")]
     DataSet(String),

@@ -155,13 +155,13 @@ fn part<E: Experiment>(
 
 /// The table, and under it the run that it comes from.
 fn with_source(table: &Table, record: &Record) -> String {
+    format!("{}{}", table.to_markdown(), source_of(record))
+}
+
+/// The run that a record comes from, in a line.
+fn source_of(record: &Record) -> String {
     let (command, origin) = (&record.command, origin(record));
-    format!(
-        "{}\n`{command}`, {:.0} s, {origin}, {}\n",
-        table.to_markdown(),
-        record.seconds,
-        record.started
-    )
+    format!("\n`{command}`, {:.0} s, {origin}, {}\n", record.seconds, record.started)
 }
 
 /// Where a record was made, and from what.

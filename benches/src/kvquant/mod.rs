@@ -5,6 +5,7 @@
 //! | [`memory`] | bytes saved against KIVI, by arithmetic (figure 4 of the paper) |
 //! | [`anchors`] | the engine against values computed by others: numpy, llama.cpp |
 //! | [`asymmetry`] | high bits on keys against high bits on values (tables 1 and 2, figure 1) |
+//! | [`errors`] | what becomes of errors in keys and in values (figures 1 and 2, theorem 1) |
 //! | [`plans`] | bits against loss: presets, rules, the paper's and llama.cpp's plans |
 //! | [`ablations`] | what each part of a plan is worth |
 //! | [`needles`] | retrieval from long texts |
@@ -14,6 +15,7 @@
 mod ablations;
 mod anchors;
 mod asymmetry;
+mod errors;
 mod memory;
 mod needles;
 mod plans;
@@ -23,10 +25,11 @@ mod tasks;
 pub use ablations::{AblationMetrics, Ablations};
 pub use anchors::{AnchorMetrics, Anchors};
 pub use asymmetry::{Asymmetry, AsymmetryMetrics};
+pub use errors::Errors;
 pub use memory::{Memory, MemoryMetrics};
 pub use needles::{NeedleMetrics, Needles, Retrieval};
 pub use plans::{Family, Plans, PlansMetrics, evidence};
 pub use setting::{PlanScore, SMOLLM2};
-pub use tasks::{TaskScores, Tasks};
+pub use tasks::{PAPER_LONG, PAPER_SHORT, TaskScores, Tasks};
 
 const SYSTEM: &str = "kvquant";

@@ -55,13 +55,12 @@ impl Experiment for Needles {
     fn run(&self, size: Size, progress: &Progress) -> anyhow::Result<(NeedleMetrics, Value)> {
         let setting = Setting::load(SMOLLM2, WeightFormat::F32, progress)?;
         let (lengths, texts) = match size {
-            Size::Full => (vec![1024, 2048, 3072, 4096, 6144, 8192], 6),
+            Size::Full => (vec![1024, 2048, 4096, 8192], 6),
             Size::Quick => (vec![1024], 1),
         };
         let mut plans = vec![NamedPlan::parse("f16")?, setting.preset(Preset::Balanced)?];
         if size == Size::Full {
             plans.push(setting.preset(Preset::Small)?);
-            plans.push(NamedPlan::parse("kivi-2")?);
         }
         let essays = store(None).texts_below(ESSAYS, progress)?;
         let essays = setting.tokenizer.encode(&essays, setting.tokenizer.adds_bos())?;
@@ -77,13 +76,14 @@ impl Experiment for Needles {
         let total = (plans.len() * lengths.len() * texts) as u64;
         let bar = progress.bar("needles", Some(total), Unit::Items("texts"));
         let mut retrievals = Vec::new();
-        for NamedPlan { name, plan } in plans {
+        for NamedPlan { name, plan, .. } in plans {
             bar.message(name.clone());
             let mut found = vec![vec![0; NEEDLES]; lengths.len()];
             for (&length, found) in lengths.iter().zip(&mut found) {
                 for text in 0..texts {
                     let needles = Needle::from_seed(text as u64, NEEDLES);
-                    let haystack = Haystack::new(&setting.tokenizer, &essays, length, &needles)?;
+                    let haystack =
+                        Haystack::new(&setting.tokenizer, &essays, text, length, &needles)?;
                     let outcome: Vec<bool> = journal
                         .outcome(&format!("{name}, {length} tokens, text {text}"), || {
                             Ok(haystack.ask(&setting.model, &plan)?)
@@ -97,6 +97,7 @@ impl Experiment for Needles {
             retrievals.push(Retrieval { plan: name, found });
         }
         bar.finish();
+        journal.remove();
         let depths = Haystack::depths(NEEDLES).collect();
         Ok((NeedleMetrics { lengths, depths, texts, plans: retrievals }, configuration))
     }

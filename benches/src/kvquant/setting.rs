@@ -1,7 +1,7 @@
 //! Model and text of the experiments, and a plan's score on them.
 
 use anyhow::Context;
-use common::assets::find;
+use common::assets::{find, sha256};
 use common::command::{provenance, store, workspace_root};
 use common::journal::Journal;
 use common::progress::{Progress, Unit};
@@ -21,6 +21,8 @@ use std::time::Instant;
 
 /// The model of most experiments.
 pub const SMOLLM2: &str = "smollm2";
+/// The second model: of the family whose key biases break low-bit caches.
+pub const QWEN: &str = "qwen2.5-coder-0.5b";
 const TEXT: &str = "wikitext-2-raw-test";
 const CHUNK: usize = 512;
 
@@ -56,12 +58,29 @@ impl Windows {
 pub struct NamedPlan {
     pub name: String,
     pub plan: Plan,
+    /// Whether it is scored on all windows or, as what it is compared with differs by more than they do, on the first
+    /// half of them.
+    pub on_all_windows: bool,
 }
 
 impl NamedPlan {
     /// One by its notation.
     pub fn parse(notation: &str) -> anyhow::Result<NamedPlan> {
-        Ok(NamedPlan { name: notation.to_owned(), plan: notation.parse()? })
+        Ok(NamedPlan::new(notation, notation.parse()?))
+    }
+
+    /// One under a name, scored on all windows.
+    pub fn new(name: &str, plan: Plan) -> NamedPlan {
+        NamedPlan { name: name.to_owned(), plan, on_all_windows: true }
+    }
+
+    /// The same, scored on half of the windows.
+    pub fn on_half_of_the_windows(self) -> NamedPlan {
+        NamedPlan { on_all_windows: false, ..self }
+    }
+
+    fn n_windows(&self, windows: Windows) -> usize {
+        if self.on_all_windows { windows.n } else { windows.n.div_ceil(2) }
     }
 }
 
@@ -117,10 +136,10 @@ impl Setting {
 
     /// The shipped plan of a preset.
     pub fn preset(&self, preset: Preset) -> anyhow::Result<NamedPlan> {
-        let fingerprint = fingerprint(self.model.gguf(), self.model.config())?;
+        let fingerprint = fingerprint(self.model.gguf())?;
         let plan = preset.shipped(&fingerprint)?;
         let plan = plan.with_context(|| format!("{} has no {preset}", self.model_name))?;
-        Ok(NamedPlan { name: preset.to_string(), plan })
+        Ok(NamedPlan::new(&preset.to_string(), plan))
     }
 
     /// What a record says of the setting.
@@ -137,19 +156,23 @@ impl Setting {
         })
     }
 
-    /// The journal of an experiment on this model, so that a run of hours that is interrupted goes on. Another
-    /// commit begins another.
+    /// The journal of an experiment on this model, so that a run of hours that is interrupted goes on; to be removed
+    /// when its record is made. Another commit, configuration or machine begins another.
     pub fn journal(&self, experiment: &str, configuration: &Value) -> anyhow::Result<Journal> {
         let provenance = provenance("");
         let folder =
             workspace_root().context("run this inside the workspace")?.join("runs/kvquant");
         std::fs::create_dir_all(&folder)
             .with_context(|| format!("can't make {}", folder.display()))?;
-        let commit = provenance.commit.as_deref().unwrap_or("none");
-        let state = if provenance.dirty { "-dirty" } else { "" };
-        let name = format!("{experiment}-{}{state}.jsonl", &commit[..commit.len().min(10)]);
-        let run = json!({ "experiment": experiment, "configuration": configuration });
-        let path: PathBuf = folder.join(name);
+        let run = json!({
+            "experiment": experiment,
+            "configuration": configuration,
+            "commit": provenance.commit,
+            "dirty": provenance.dirty,
+            "host": provenance.host,
+        });
+        let of_run = sha256([run.to_string().as_bytes()]);
+        let path: PathBuf = folder.join(format!("{experiment}-{}.jsonl", &of_run[..12]));
         if provenance.dirty {
             // Nobody knows whether it is the same source.
             let _ = std::fs::remove_file(&path);
@@ -166,25 +189,27 @@ impl Setting {
         progress: &Progress,
     ) -> anyhow::Result<Vec<PlanScore>> {
         let mut journal = self.journal(experiment, &self.configuration(windows))?;
-        let total = (plans.len() * windows.n) as u64;
+        let total = plans.iter().map(|plan| plan.n_windows(windows) as u64).sum();
         let bar = progress.bar("perplexity", Some(total), Unit::Items("windows"));
         let mut baseline: Option<Evaluation> = None;
         let mut scores = Vec::new();
-        for NamedPlan { name, plan } in plans {
+        for named in plans {
+            let NamedPlan { name, plan, .. } = named;
             bar.message(name.clone());
             let mut outcomes = Vec::new();
-            for at in 0..windows.n {
+            for at in 0..named.n_windows(windows) {
                 let part = format!("{name}, window {at}");
                 outcomes.push(journal.outcome(&part, || self.window(plan, windows, at))?);
                 bar.advance(1);
             }
             let evaluation = evaluation(&outcomes);
             let seconds: f64 = outcomes.iter().map(|outcome| outcome.seconds).sum();
-            let speed = (windows.n * windows.context) as f64 / seconds;
+            let speed = (outcomes.len() * windows.context) as f64 / seconds;
             let baseline = baseline.get_or_insert_with(|| evaluation.clone());
             scores.push(plan_score(name, &evaluation, baseline, speed));
         }
         bar.finish();
+        journal.remove();
         Ok(scores)
     }
 

@@ -18,7 +18,7 @@ mod test_server;
 mod transport;
 mod wheel;
 
-pub use checksum::sha256_file;
+pub use checksum::{sha256, sha256_file};
 pub use error::AssetError;
 pub use registry::{ASSETS, Asset, Kind, Origin, WheelMember, assets, find};
 pub use store::{SearchPath, Store};

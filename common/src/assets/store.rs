@@ -104,7 +104,7 @@ impl Store {
         })
     }
 
-    /// A model by its registered id (`smollm2`, `stories260k`), by `hf:owner/repository/file`, or
+    /// A model by its registered id (`smollm2`, `qwen2.5-coder-0.5b`, `stories260k`), by `hf:owner/repository/file`, or
     /// by the path of a file. A registered id wins over a file of that name.
     ///
     /// # Errors

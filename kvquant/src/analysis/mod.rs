@@ -6,6 +6,7 @@
 //! (theorem 1). Both are measured here step by step: after quantization, in the logits, in the weights after
 //! softmax, in the output.
 
+pub mod figures;
 mod head;
 
 pub use head::{HeadErrors, Spread, TokenView};
@@ -35,13 +36,14 @@ const QUERIES: usize = 32;
 /// values, as `plan` stores them. `on_layer` hears of each layer that is done.
 ///
 /// # Errors
-/// If the plan does not fit the model, or the model fails.
+/// If the plan does not fit the model, the text is longer than its context, or the model fails.
 pub fn analyze(
     model: &Llama,
     tokens: &[u32],
     plan: &Plan,
     mut on_layer: impl FnMut(usize),
 ) -> Result<Vec<HeadAnalysis>> {
+    model.check_context(tokens.len())?;
     let mut exact = model.new_cache(&Plan::f16())?;
     let mut stored = model.new_cache(plan)?;
     let mut hidden = model.embed(tokens)?;

@@ -122,6 +122,13 @@ mod tests {
         let mut plain = row.clone();
         in_lanes(&mut plain);
         assert_eq!(plain, alone, "other instructions, other numbers");
+        #[cfg(target_arch = "x86_64")]
+        if is_x86_feature_detected!("avx2") {
+            let mut narrow = row.clone();
+            // SAFETY: the processor has these instructions.
+            unsafe { with_avx2(&mut narrow) };
+            assert_eq!(narrow, alone, "other instructions, other numbers");
+        }
     }
 
     #[test]

@@ -4,9 +4,10 @@ use super::options::{ModelOptions, PlanOptions, read_text};
 use clap::Args;
 use common::command::{InputContext, print, print_json};
 use common::progress::{Progress, Unit};
-use common::report::{Align, Axis, Plot, Series, Table};
+use common::report::{Align, Plot, Table};
 use kvquant::Error;
-use kvquant::analysis::{HeadAnalysis, HeadErrors, analyze};
+use kvquant::analysis::figures::{self, STEPS, mean};
+use kvquant::analysis::{HeadAnalysis, analyze};
 use serde_json::json;
 use std::path::{Path, PathBuf};
 
@@ -38,22 +39,6 @@ pub struct Analyze {
     #[arg(long)]
     json: bool,
 }
-
-/// An error by layer.
-type Step = (&'static str, fn(&HeadErrors) -> f64);
-
-/// What is shown, in the order of attention.
-const STEPS: [Step; 6] = [
-    ("keys", |errors| errors.keys),
-    ("logits", |errors| errors.logits),
-    ("weights", |errors| errors.weights),
-    ("output, keys stored", |errors| errors.output_by_keys),
-    ("values", |errors| errors.values),
-    ("output, values stored", |errors| errors.output_by_values),
-];
-
-/// Heads whose spread is drawn.
-const DRAWN: usize = 3;
 
 impl Analyze {
     /// Runs the command.
@@ -94,13 +79,6 @@ impl Analyze {
     }
 }
 
-/// The mean over a layer's heads.
-fn mean(heads: &[HeadAnalysis], layer: usize, error: fn(&HeadErrors) -> f64) -> f64 {
-    let of_layer = heads.iter().filter(|head| head.layer == layer);
-    let errors: Vec<f64> = of_layer.map(|head| error(&head.errors)).collect();
-    errors.iter().sum::<f64>() / errors.len().max(1) as f64
-}
-
 fn table(heads: &[HeadAnalysis], n_layers: usize) -> Table {
     let mut columns = vec![("layer", Align::Right)];
     columns.extend(STEPS.map(|(name, _)| (name, Align::Right)));
@@ -114,33 +92,13 @@ fn table(heads: &[HeadAnalysis], n_layers: usize) -> Table {
 
 fn draw(folder: &Path, heads: &[HeadAnalysis]) -> anyhow::Result<()> {
     std::fs::create_dir_all(folder).bad_input(format!("{} can't be made", folder.display()))?;
-    let write = |name: &str, plot: Plot| -> anyhow::Result<()> {
+    let write = |name: &str, plot: &Plot| -> anyhow::Result<()> {
         let path = folder.join(name);
         std::fs::write(&path, plot.to_svg()?.as_str())
             .bad_input(format!("{} can't be written", path.display()))
     };
-    let n_layers = heads.last().map_or(0, |head| head.layer + 1);
-    let by_layer = Plot::new(
-        "What becomes of errors in keys and in values",
-        Axis::linear("layer"),
-        Axis::log10("squared error over square"),
-    );
-    let by_layer = STEPS.into_iter().fold(by_layer, |plot, (name, error)| {
-        let points = (0..n_layers).map(|layer| (layer as f64, mean(heads, layer, error)));
-        // Nothing that a logarithm can show.
-        let points = points.filter(|point| point.1 > 0.0).collect();
-        plot.series(Series::new(name, points))
-    });
-    write("errors-by-layer.svg", by_layer)?;
-    // Where keys matter most beside values.
-    let mut most: Vec<&HeadAnalysis> = heads.iter().collect();
-    most.sort_by(|left, right| right.errors.output_by_keys.total_cmp(&left.errors.output_by_keys));
-    for (at, head) in most.into_iter().take(DRAWN).enumerate() {
-        let title = format!("Errors of the output, layer {} head {}", head.layer, head.head);
-        let unit = "error over the output's root mean square";
-        let plot = Plot::new(&title, Axis::linear(unit), Axis::linear("part of the elements"))
-            .series(Series::new("keys stored", head.errors.spread_by_keys.points()))
-            .series(Series::new("values stored", head.errors.spread_by_values.points()));
+    write("errors-by-layer.svg", &figures::by_layer(heads))?;
+    for (at, plot) in figures::spreads(heads).iter().enumerate() {
         write(&format!("spread-{}.svg", at + 1), plot)?;
     }
     Ok(())

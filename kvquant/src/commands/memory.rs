@@ -25,7 +25,7 @@ Examples:
   kvquant memory --model llama-2-7b --kv asymkv-16/0 --context 8192 --batch 48 --against kivi-2
   kvquant memory --model llama-3.1-8b --kv kivi-2 --context 32768 --budget 16GiB")]
 pub struct Memory {
-    /// A published shape, a GGUF file, hf:OWNER/REPO/FILE, smollm2 or stories260k
+    /// A published shape, a GGUF file, hf:OWNER/REPO/FILE, smollm2, qwen2.5-coder-0.5b or stories260k
     #[arg(long, default_value = "smollm2-135m")]
     model: String,
     #[command(flatten)]
@@ -51,7 +51,7 @@ impl Memory {
     /// Runs the command.
     pub fn run(self) -> anyhow::Result<()> {
         let (shape, file) = self.model()?;
-        let file = file.as_ref().map(|(gguf, config)| (gguf, config));
+        let file = file.as_ref();
         let plan = self.plan.plan_of_shape(shape, file)?;
         let against = self.against.as_ref().map(|against| against.plan_of_shape(shape, file));
         let against = against.transpose()?.map(|against| against.with_window(plan.window));
@@ -75,7 +75,7 @@ impl Memory {
     }
 
     /// The cache's shape, and the model's file where there is one.
-    fn model(&self) -> anyhow::Result<(CacheShape, Option<(Gguf, Config)>)> {
+    fn model(&self) -> anyhow::Result<(CacheShape, Option<Gguf>)> {
         if let Some(shape) = published_shape(&self.model) {
             return Ok((shape, None));
         }
@@ -84,7 +84,7 @@ impl Memory {
             format!("published shapes are {}", names.join(", "))
         })?;
         let config = Config::from_gguf(&gguf)?;
-        Ok((config.cache_shape(), Some((gguf, config))))
+        Ok((config.cache_shape(), Some(gguf)))
     }
 
     fn batched(&self, bytes: u64) -> anyhow::Result<u64> {

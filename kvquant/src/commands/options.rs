@@ -1,18 +1,20 @@
 //! Options that several commands share.
 
+use super::search::command;
 use super::searching::{self, Searched, Source};
 use anyhow::Context;
 use clap::Args;
-use common::command::InputContext;
+use common::assets::sha256;
+use common::command::{BadInput, InputContext};
 use common::progress::Progress;
 use kvquant::cache::CacheShape;
-use kvquant::model::config::Config;
+use kvquant::eval::{Protocol, ScoringRule};
 use kvquant::model::gguf::Gguf;
 use kvquant::model::tokenizer::Tokenizer;
 use kvquant::model::{Llama, WeightFormat, fingerprint};
 use kvquant::policy::Plan;
 use kvquant::presets::Preset;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 /// Which model, and in which form its weights are multiplied.
@@ -36,7 +38,16 @@ impl ModelOptions {
     pub fn load(&self) -> anyhow::Result<(Llama, Tokenizer)> {
         let gguf = self.open()?;
         let tokenizer = Tokenizer::from_gguf(&gguf)?;
-        Ok((Llama::load(gguf, self.weights)?, tokenizer))
+        let model = Llama::load(gguf, self.weights)?;
+        if tokenizer.n_tokens() > model.vocab_size() {
+            anyhow::bail!(BadInput(format!(
+                "{}: the tokenizer has {} tokens, the model's embedding {}",
+                self.model,
+                tokenizer.n_tokens(),
+                model.vocab_size()
+            )));
+        }
+        Ok((model, tokenizer))
     }
 }
 
@@ -72,20 +83,19 @@ impl PlanOptions {
     ) -> anyhow::Result<Plan> {
         Ok(self.with_window(match &self.kv {
             PlanChoice::Plan(plan) => (**plan).clone(),
-            PlanChoice::Preset(preset) => match known(*preset, model.gguf(), model.config())? {
-                Some(plan) => plan,
-                None if self.no_search => preset.uniform(model.config().cache_shape())?,
-                None => search(*preset, options, model, tokenizer)?,
-            },
+            PlanChoice::Preset(preset) => {
+                let fingerprint = fingerprint(model.gguf())?;
+                match known(*preset, &fingerprint)? {
+                    Some(plan) => plan,
+                    None if self.no_search => preset.uniform(model.config().cache_shape())?,
+                    None => search(*preset, options, model, tokenizer, &fingerprint)?,
+                }
+            }
         }))
     }
 
     /// The plan for a model of this shape, without a search.
-    pub fn plan_of_shape(
-        &self,
-        shape: CacheShape,
-        model: Option<(&Gguf, &Config)>,
-    ) -> anyhow::Result<Plan> {
+    pub fn plan_of_shape(&self, shape: CacheShape, model: Option<&Gguf>) -> anyhow::Result<Plan> {
         Ok(self.with_window(self.kv.plan_of_shape(shape, model)?))
     }
 
@@ -108,21 +118,17 @@ pub enum PlanChoice {
 
 impl PlanChoice {
     /// The plan for a model of this shape, without a search.
-    pub fn plan_of_shape(
-        &self,
-        shape: CacheShape,
-        model: Option<(&Gguf, &Config)>,
-    ) -> anyhow::Result<Plan> {
+    pub fn plan_of_shape(&self, shape: CacheShape, model: Option<&Gguf>) -> anyhow::Result<Plan> {
         let preset = match self {
             PlanChoice::Plan(plan) => return Ok((**plan).clone()),
             PlanChoice::Preset(preset) => *preset,
         };
-        if let Some((gguf, config)) = model
-            && let Some(plan) = known(preset, gguf, config)?
+        if let Some(gguf) = model
+            && let Some(plan) = known(preset, &fingerprint(gguf)?)?
         {
             return Ok(plan);
         }
-        Ok(Plan { name: Some(format!("{preset}, not searched")), ..preset.uniform(shape)? })
+        Ok(preset.uniform(shape)?)
     }
 }
 
@@ -143,15 +149,14 @@ impl FromStr for PlanChoice {
 }
 
 /// A preset's plan for a model if it is shipped or was found before.
-fn known(preset: Preset, gguf: &Gguf, config: &Config) -> anyhow::Result<Option<Plan>> {
+fn known(preset: Preset, fingerprint: &str) -> anyhow::Result<Option<Plan>> {
     if preset.budget().is_none() {
         return Ok(Some(Plan { name: Some(preset.to_string()), ..Plan::f16() }));
     }
-    let fingerprint = fingerprint(gguf, config)?;
-    if let Some(plan) = preset.shipped(&fingerprint)? {
+    if let Some(plan) = preset.shipped(fingerprint)? {
         return Ok(Some(plan));
     }
-    let path = searching::folder_of(&fingerprint).join(format!("{preset}.toml"));
+    let path = searching::folder(fingerprint).join(format!("{preset}.toml"));
     Ok(if path.is_file() { Some(Plan::from_file(&path)?) } else { None })
 }
 
@@ -161,20 +166,70 @@ fn search(
     options: &ModelOptions,
     model: &Llama,
     tokenizer: &Tokenizer,
+    fingerprint: &str,
 ) -> anyhow::Result<Plan> {
-    let path = searching::folder(model)?.join(format!("{preset}.toml"));
+    let path = searching::folder(fingerprint).join(format!("{preset}.toml"));
     eprintln!(
         "{} has no plan for {preset} yet: searching, once, for {}; --no-search does without",
         options.model,
         path.display()
     );
-    let source = Source { weights: options.weights, text: None, tokens: searching::TOKENS };
-    let searched = Searched::run(model, tokenizer, &source)?;
-    let command =
-        format!("kvquant --model {} --weights {} --kv {preset}", options.model, options.weights);
+    let (tokens, seed) = (searching::TOKENS, searching::SEED);
+    let source = Source { fingerprint, weights: options.weights, text: None, tokens };
+    let mut searched = Searched::run(model, tokenizer, &source)?;
     let budget = preset.budget().context("a preset that is searched has a budget")?;
+    let command = command(options, budget.bits, budget.context, tokens, seed);
+    let command = format!("{command} --name {preset}");
     let name = Some(preset.to_string());
-    Ok(searched.find(&budget, searching::SEED, name, &command, &path)?.plan)
+    Ok(searched.find(&budget, seed, name, &command, &path)?.plan)
+}
+
+/// Which windows of which text are scored, and how.
+#[derive(Debug, Args)]
+pub struct WindowOptions {
+    /// A text file; WikiText-2's raw test set if absent
+    #[arg(long, value_name = "FILE")]
+    text: Option<PathBuf>,
+    /// Tokens in a window; windows don't overlap
+    #[arg(long, value_name = "TOKENS", default_value_t = 1024)]
+    pub context: usize,
+    /// Windows left out at the start of the text
+    #[arg(long, value_name = "WINDOWS", default_value_t = 0)]
+    pub skip: usize,
+    /// Windows taken after those; all of them if absent
+    #[arg(long)]
+    windows: Option<usize>,
+    /// all predictions of a window, or those of its second-half as llama.cpp counts
+    #[arg(long, default_value_t)]
+    pub rule: ScoringRule,
+    /// Tokens that go through the model at once; changes speed and memory, not the result
+    #[arg(long, value_name = "TOKENS", default_value_t = 512)]
+    chunk: usize,
+}
+
+impl WindowOptions {
+    /// The text's name, and its tokens.
+    pub fn tokens(&self, tokenizer: &Tokenizer) -> anyhow::Result<(String, Vec<u32>)> {
+        let (name, text) = read_text(self.text.as_deref(), "wikitext-2-raw-test")?;
+        Ok((name, tokenizer.encode(&text, false)?))
+    }
+
+    /// How the text is cut up and scored.
+    pub fn protocol(&self, tokenizer: &Tokenizer) -> Protocol {
+        Protocol {
+            context: self.context,
+            skipped_windows: self.skip,
+            max_windows: self.windows.unwrap_or(usize::MAX),
+            rule: self.rule,
+            chunk: self.chunk,
+            bos: tokenizer.bos().filter(|_| tokenizer.adds_bos()),
+        }
+    }
+}
+
+/// The checksum of tokens: what tells texts apart, whatever their files are called.
+pub fn digest(tokens: &[u32]) -> String {
+    sha256(tokens.iter().map(bytemuck::bytes_of))
 }
 
 /// The text of a file, or of a data set where there is none, and what to call it.

@@ -1,12 +1,11 @@
 //! `kvquant perplexity`
 
-use super::options::{ModelOptions, PlanOptions, read_text};
+use super::options::{ModelOptions, PlanOptions, WindowOptions};
 use clap::Args;
 use common::command::{print, print_json};
 use common::progress::{Progress, Unit};
-use kvquant::eval::{Evaluation, Protocol, ScoringRule, evaluate};
+use kvquant::eval::{Evaluation, evaluate};
 use serde_json::json;
-use std::path::PathBuf;
 use std::time::Instant;
 
 /// Measure the perplexity of a text with a quantized cache
@@ -23,24 +22,8 @@ pub struct Perplexity {
     model: ModelOptions,
     #[command(flatten)]
     plan: PlanOptions,
-    /// A text file; WikiText-2's raw test set if absent
-    #[arg(long, value_name = "FILE")]
-    text: Option<PathBuf>,
-    /// Tokens in a window; windows don't overlap
-    #[arg(long, value_name = "TOKENS", default_value_t = 1024)]
-    context: usize,
-    /// Windows left out at the start of the text
-    #[arg(long, value_name = "WINDOWS", default_value_t = 0)]
-    skip: usize,
-    /// Windows taken after those; all of them if absent
-    #[arg(long)]
-    windows: Option<usize>,
-    /// all predictions of a window, or those of its second-half as llama.cpp counts
-    #[arg(long, default_value_t)]
-    rule: ScoringRule,
-    /// Tokens that go through the model at once; changes speed and memory, not the result
-    #[arg(long, value_name = "TOKENS", default_value_t = 512)]
-    chunk: usize,
+    #[command(flatten)]
+    windows: WindowOptions,
     /// Print one JSON object
     #[arg(long)]
     json: bool,
@@ -49,18 +32,10 @@ pub struct Perplexity {
 impl Perplexity {
     /// Runs the command.
     pub fn run(self) -> anyhow::Result<()> {
-        let (name, text) = read_text(self.text.as_deref(), "wikitext-2-raw-test")?;
         let (model, tokenizer) = self.model.load()?;
         let plan = self.plan.plan(&self.model, &model, &tokenizer)?;
-        let tokens = tokenizer.encode(&text, false)?;
-        let protocol = Protocol {
-            context: self.context,
-            skipped_windows: self.skip,
-            max_windows: self.windows.unwrap_or(usize::MAX),
-            rule: self.rule,
-            chunk: self.chunk,
-            bos: tokenizer.bos().filter(|_| tokenizer.adds_bos()),
-        };
+        let (name, tokens) = self.windows.tokens(&tokenizer)?;
+        let protocol = self.windows.protocol(&tokenizer);
         let n_windows = protocol.windows(&tokens)?.len();
         let progress = Progress::stderr();
         let bar = progress.bar(&plan.to_string(), Some(n_windows as u64), Unit::Items("windows"));
@@ -92,8 +67,8 @@ impl Perplexity {
                 "weights": self.model.weights.to_string(),
                 "plan": plan,
                 "text": text,
-                "context": self.context,
-                "rule": self.rule.to_string(),
+                "context": self.windows.context,
+                "rule": self.windows.rule.to_string(),
                 "perplexity": total.perplexity(),
                 "nll": total.nll / total.n_tokens as f64,
                 "tokens_scored": total.n_tokens,
@@ -112,14 +87,14 @@ impl Perplexity {
              cache             {} bytes at {} tokens (keys {}, values {})\n",
             total.perplexity(),
             total.n_tokens,
-            self.context,
+            self.windows.context,
             evaluation.bits_per_element,
             bytes.total(),
-            self.context,
+            self.windows.context,
             bytes.keys,
             bytes.values,
         ))?;
-        let n_tokens = n_windows * self.context;
+        let n_tokens = n_windows * self.windows.context;
         eprintln!("{:.0} tokens/s", n_tokens as f64 / seconds);
         Ok(())
     }

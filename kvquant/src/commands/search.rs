@@ -3,10 +3,11 @@
 use super::options::ModelOptions;
 use super::searching::{SEED, Searched, Source, TOKENS};
 use clap::Args;
-use common::command::{print, print_json};
+use common::command::{BadInput, print, print_json};
+use kvquant::model::fingerprint;
 use kvquant::search::{Budget, Found};
 use serde_json::json;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 /// Find a plan under a budget of bytes
 ///
@@ -51,11 +52,20 @@ pub struct SearchCommand {
 impl SearchCommand {
     /// Runs the command.
     pub fn run(self) -> anyhow::Result<()> {
-        anyhow::ensure!(self.budget_bits.is_finite(), "--budget-bits is no number");
+        if !self.budget_bits.is_finite() || self.context == 0 {
+            anyhow::bail!(BadInput(
+                "--budget-bits takes a number, --context at least 1".to_owned()
+            ));
+        }
         let (model, tokenizer) = self.model.load()?;
-        let source =
-            Source { weights: self.model.weights, text: self.text.as_deref(), tokens: self.tokens };
-        let searched = Searched::run(&model, &tokenizer, &source)?;
+        let fingerprint = fingerprint(model.gguf())?;
+        let source = Source {
+            fingerprint: &fingerprint,
+            weights: self.model.weights,
+            text: self.text.as_deref(),
+            tokens: self.tokens,
+        };
+        let mut searched = Searched::run(&model, &tokenizer, &source)?;
         let budget = Budget { bits: self.budget_bits, context: self.context };
         let found =
             searched.find(&budget, self.seed, self.name.clone(), &self.command(), &self.output)?;
@@ -63,20 +73,13 @@ impl SearchCommand {
     }
 
     fn command(&self) -> String {
-        let mut command = format!(
-            "kvquant search --model {} --weights {} --budget-bits {} --context {} --tokens {} --seed {}",
-            self.model.model,
-            self.model.weights,
-            self.budget_bits,
-            self.context,
-            self.tokens,
-            self.seed
-        );
-        if let Some(text) = self.text.as_deref().and_then(Path::file_name) {
-            command += &format!(" --text {}", text.to_string_lossy());
+        let mut command =
+            command(&self.model, self.budget_bits, self.context, self.tokens, self.seed);
+        if let Some(text) = &self.text {
+            command += &format!(" --text '{}'", text.display());
         }
         if let Some(name) = &self.name {
-            command += &format!(" --name {name}");
+            command += &format!(" --name '{name}'");
         }
         command
     }
@@ -107,4 +110,19 @@ impl SearchCommand {
         text += &format!("sums and wholes   {}\n", random.collect::<Vec<_>>().join(", "));
         print(&text)
     }
+}
+
+/// The command that finds a plan.
+pub fn command(
+    model: &ModelOptions,
+    bits: f64,
+    context: usize,
+    tokens: usize,
+    seed: u64,
+) -> String {
+    format!(
+        "kvquant search --model {} --weights {} --budget-bits {bits} --context {context} --tokens {tokens} \
+         --seed {seed}",
+        model.model, model.weights
+    )
 }

@@ -76,13 +76,15 @@ impl Comparison {
 /// Holds a plan against half precision on one window, one of [`Protocol::windows`].
 ///
 /// # Errors
-/// If the plan does not fit the model, or the model fails.
+/// If the plan does not fit the model, the window is longer than its context, or the model fails.
 pub fn compare_window(
     model: &Llama,
     window: &[u32],
     plan: &Plan,
     protocol: Protocol,
 ) -> Result<WindowComparison> {
+    model.check_tokens(window)?;
+    model.check_context(window.len())?;
     let mut exact = model.new_cache(&Plan::f16())?;
     let mut cache = model.new_cache(plan)?;
     let mut total = WindowComparison::default();

@@ -106,8 +106,11 @@ fn number(answer: &str) -> Option<String> {
         .filter(|&c| c != ',')
         .take_while(|c| c.is_ascii_digit() || matches!(c, '-' | '.'))
         .collect();
-    let digits = digits.trim_end_matches('.').to_owned();
-    digits.bytes().any(|byte| byte.is_ascii_digit()).then_some(digits)
+    let whole = match digits.split_once('.') {
+        Some((whole, part)) if part.bytes().all(|byte| byte == b'0') => whole.to_owned(),
+        _ => digits,
+    };
+    whole.bytes().any(|byte| byte.is_ascii_digit()).then_some(whole)
 }
 
 #[cfg(test)]
@@ -116,7 +119,12 @@ mod tests {
 
     #[test]
     fn numbers_are_found() {
-        let cases = [("So 5.\n#### 1,234", "1234"), ("#### $18.\nQ", "18"), ("####-3", "-3")];
+        let cases = [
+            ("So 5.\n#### 1,234", "1234"),
+            ("#### $18.\nQ", "18"),
+            ("####-3", "-3"),
+            ("#### 18.00", "18"),
+        ];
         for (answer, expected) in cases {
             assert_eq!(number(answer).as_deref(), Some(expected), "{answer}");
         }

@@ -12,9 +12,6 @@ use serde::Deserialize;
 /// Tokens of an answer at most.
 const MOST_TOKENS: usize = 24;
 
-/// Tokens that are left for a question and its answer.
-const ROOM: usize = 64;
-
 /// The conversations that a model's context holds.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TopicRetrieval {
@@ -40,7 +37,11 @@ impl TopicRetrieval {
         let mut held = Vec::new();
         for conversation in conversations {
             let tokens = tokenizer.encode(&conversation.input, tokenizer.adds_bos())?;
-            if tokens.len() + ROOM <= context_len {
+            let mut longest = 0;
+            for question in &conversation.instructions {
+                longest = longest.max(tokenizer.encode(&asked(question), false)?.len());
+            }
+            if tokens.len() + longest + MOST_TOKENS <= context_len {
                 held.push((conversation, tokens));
             }
         }
@@ -91,13 +92,16 @@ impl Conversation {
     fn ask(&self, read: &Reader<'_>, tokenizer: &Tokenizer) -> Result<Vec<bool>> {
         let named = |(question, topic): (&String, &String)| {
             let mut reader = read.clone();
-            let question = format!("\n USER: {question}\n ASSISTANT: The topic is");
-            reader.read(&tokenizer.encode(&question, false)?)?;
+            reader.read(&tokenizer.encode(&asked(question), false)?)?;
             let answer = reader.go_on(tokenizer, MOST_TOKENS, |text| text.contains('\n'))?;
             Ok(names(&answer, topic))
         };
         self.instructions.iter().zip(&self.outputs).map(named).collect()
     }
+}
+
+fn asked(question: &str) -> String {
+    format!("\n USER: {question}\n ASSISTANT: The topic is")
 }
 
 /// Whether an answer has the topic's words, articles and marks aside.
@@ -108,7 +112,8 @@ fn names(answer: &str, topic: &str) -> bool {
         let words = words.filter(|word| !matches!(*word, "the" | "a" | "an"));
         words.collect::<Vec<_>>().join(" ")
     };
-    words(answer).contains(&words(topic))
+    let (answer, topic) = (words(answer), words(topic));
+    !topic.is_empty() && format!(" {answer} ").contains(&format!(" {topic} "))
 }
 
 #[cfg(test)]
@@ -119,6 +124,7 @@ mod tests {
     fn topics_are_recognised() {
         assert!(names(" \"the role of art in society.\"", "The role of art in society"));
         assert!(!names("the role of sports", "The role of art in society"));
+        assert!(!names("the role of martial arts", "art") && !names("anything", "the"));
     }
 
     #[test]

@@ -22,10 +22,10 @@ const CITIES: [&str; 16] = [
 /// The folder of the registered texts that make the haystack of published tests.
 pub const ESSAYS: &str = "text/needle";
 
-/// Tokens that are left for the question and the answer.
-const QUESTION_ROOM: usize = 64;
-/// Tokens that are left for each needle.
-const NEEDLE_ROOM: usize = 24;
+/// Tokens of an answer at most: as many as a number has digits, and a space before them.
+const ANSWER: usize = 6;
+/// Texts of one length begin so many tokens apart.
+const STRIDE: usize = 997;
 
 /// What is hidden and asked for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -74,27 +74,45 @@ pub struct Haystack<'a> {
 }
 
 impl<'a> Haystack<'a> {
-    /// Hides needles in the first of `text`'s tokens, evenly from the start to the end, so that a whole prompt has
-    /// `length` tokens.
+    /// Hides needles in a part of `text`, each in the middle of an equal share of it, so that with the longest
+    /// question and an answer a whole prompt has `length` tokens. Other trials take other parts, where the text has
+    /// enough of them.
     ///
     /// # Errors
     /// If the text is too short, `length` is too small, or a token isn't one of the tokenizer's.
     pub fn new(
         tokenizer: &'a Tokenizer,
         text: &[u32],
+        trial: usize,
         length: usize,
         needles: &'a [Needle],
     ) -> Result<Haystack<'a>> {
-        let short = || Error::TextTooShort { n_tokens: text.len(), context: length };
-        let room = QUESTION_ROOM + needles.len() * NEEDLE_ROOM;
-        let n_tokens = length.checked_sub(room).filter(|&n| n > 0).ok_or_else(short)?;
-        let text = text.get(..n_tokens).ok_or_else(short)?;
+        let mut room = ANSWER;
+        let mut sentences = Vec::with_capacity(needles.len());
+        let mut longest = 0;
+        for needle in needles {
+            let sentence = tokenizer.encode(&needle.sentence(), false)?;
+            room += sentence.len();
+            longest = longest.max(tokenizer.encode(&needle.question(), false)?.len());
+            sentences.push(sentence);
+        }
+        room += longest;
+        let n_tokens = length.checked_sub(room).filter(|&n| n > 0).ok_or_else(|| {
+            let n = needles.len();
+            Error::DataSet(format!("{n} needles and a question take {room} tokens, not {length}"))
+        })?;
+        let last = text
+            .len()
+            .checked_sub(n_tokens)
+            .ok_or(Error::TextTooShort { n_tokens: text.len(), context: n_tokens })?;
+        let first = trial * STRIDE % (last + 1);
+        let text = &text[first..first + n_tokens];
         let mut tokens = Vec::with_capacity(length);
         let mut taken = 0;
-        for (needle, depth) in needles.iter().zip(Haystack::depths(needles.len())) {
+        for (sentence, depth) in sentences.iter().zip(Haystack::depths(needles.len())) {
             let hidden_at = end_of_sentence(tokenizer, text, depth)?.max(taken);
             tokens.extend(&text[taken..hidden_at]);
-            tokens.extend(tokenizer.encode(&needle.sentence(), false)?);
+            tokens.extend(sentence);
             taken = hidden_at;
         }
         tokens.extend(&text[taken..]);
@@ -103,8 +121,12 @@ impl<'a> Haystack<'a> {
 
     /// Where `n` needles are hidden, as parts of the text.
     pub fn depths(n: usize) -> impl Iterator<Item = f64> {
-        let last = n.saturating_sub(1).max(1) as f64;
-        (0..n).map(move |at| at as f64 / last)
+        (0..n).map(move |at| (at as f64 + 0.5) / n as f64)
+    }
+
+    /// The text with its needles.
+    pub fn tokens(&self) -> &[u32] {
+        &self.tokens
     }
 
     /// Reads the text with a cache of this plan and asks for each needle: whether the answer has the number.
@@ -117,8 +139,7 @@ impl<'a> Haystack<'a> {
         let ask = |needle: &Needle| {
             let mut reader = read.clone();
             reader.read(&self.tokenizer.encode(&needle.question(), false)?)?;
-            // The number has at most as many tokens as digits, and a space before them.
-            let answer = reader.go_on(self.tokenizer, 6, |_| false)?;
+            let answer = reader.go_on(self.tokenizer, ANSWER, |_| false)?;
             Ok(answer.trim_start().starts_with(&needle.number.to_string()))
         };
         self.needles.iter().map(ask).collect()
@@ -152,6 +173,6 @@ mod tests {
         assert_eq!(cities.len(), Needle::MOST);
         assert_eq!(Needle::from_seed(3, 4), needles[..4]);
         assert_ne!(Needle::from_seed(4, 4), needles[..4]);
-        assert_eq!(Haystack::depths(3).collect::<Vec<_>>(), [0.0, 0.5, 1.0]);
+        assert_eq!(Haystack::depths(2).collect::<Vec<_>>(), [0.25, 0.75]);
     }
 }

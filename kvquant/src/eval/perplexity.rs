@@ -155,8 +155,8 @@ impl Evaluation {
 /// Scores a text, given as tokens. `on_window` hears of each window as it is done.
 ///
 /// # Errors
-/// If the text is shorter than a window, the window too short to score, the plan does not fit the
-/// model, or the model fails.
+/// If the text is shorter than a window, the window too short to score or longer than the model's context, the
+/// plan does not fit the model, or the model fails.
 pub fn evaluate(
     model: &Llama,
     tokens: &[u32],
@@ -166,6 +166,8 @@ pub fn evaluate(
 ) -> Result<Evaluation> {
     let mut windows = Vec::new();
     let mut cache_bytes = CacheBytes::default();
+    model.check_tokens(tokens)?;
+    model.check_context(protocol.context)?;
     for window in protocol.windows(tokens)? {
         let mut cache = model.new_cache(plan)?;
         let score = score_window(model, &window, &mut cache, protocol)?;

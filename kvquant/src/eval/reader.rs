@@ -1,11 +1,11 @@
 //! A text that has been read, to be gone on with in several ways.
 
 use super::probability::LogProbabilities;
-use crate::Result;
 use crate::cache::KvCache;
 use crate::model::tokenizer::Tokenizer;
 use crate::model::{Chunk, Llama};
 use crate::policy::Plan;
+use crate::{Error, Result};
 
 /// Tokens that go through the model at once.
 const CHUNK: usize = 512;
@@ -36,8 +36,9 @@ impl<'a> Reader<'a> {
     /// Reads on.
     ///
     /// # Errors
-    /// If the model fails.
+    /// If the text becomes longer than the model's context, or the model fails.
     pub fn read(&mut self, tokens: &[u32]) -> Result<()> {
+        self.model.check_context(self.cache.n_tokens() + tokens.len())?;
         let n_chunks = tokens.len().div_ceil(CHUNK);
         for (at, tokens) in tokens.chunks(CHUNK).enumerate() {
             let last = if at + 1 == n_chunks { tokens.len() - 1..tokens.len() } else { 0..0 };
@@ -56,6 +57,12 @@ impl<'a> Reader<'a> {
     /// If nothing has been read, or the model fails.
     pub fn log_probability(&self, tokens: &[u32]) -> Result<f64> {
         let Some(&first) = tokens.first() else { return Ok(0.0) };
+        self.model.check_tokens(tokens)?;
+        if self.next.is_empty() {
+            return Err(Error::Tokenizer(
+                "nothing has been read that a text could follow".to_owned(),
+            ));
+        }
         let mut total = LogProbabilities::of(&self.next).at(first as usize);
         if tokens.len() > 1 {
             let mut cache = self.cache.clone();
@@ -70,8 +77,8 @@ impl<'a> Reader<'a> {
         Ok(total)
     }
 
-    /// The most probable continuation of at most so many tokens, as text: until the model ends it, or `is_over`
-    /// says so of what there is.
+    /// The most probable continuation of at most so many tokens, as text: until the model ends it, its context is full,
+    /// or `is_over` says so of what there is.
     ///
     /// # Errors
     /// If the model fails.
@@ -88,6 +95,9 @@ impl<'a> Reader<'a> {
             let Some(next) = next else { break };
             tokens.push(next);
             text = tokenizer.decode(&tokens)?;
+            if self.n_tokens() == self.model.config().context_len {
+                break;
+            }
             self.read(&[next])?;
         }
         Ok(text)

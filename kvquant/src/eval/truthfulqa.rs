@@ -123,21 +123,41 @@ impl Question {
         let best = score(&self.best)?;
         let correct = self.correct.iter().map(score).collect::<Result<Vec<f64>>>()?;
         let incorrect = self.incorrect.iter().map(score).collect::<Result<Vec<f64>>>()?;
-        let mass = |scores: &[f64]| scores.iter().map(|score| score.exp()).sum::<f64>();
-        let (right, wrong) = (mass(&correct), mass(&incorrect));
+        Ok(Outcome::of(best, &correct, &incorrect))
+    }
+}
+
+impl Outcome {
+    /// Of the logarithms of the answers' probabilities.
+    fn of(best: f64, correct: &[f64], incorrect: &[f64]) -> Outcome {
+        // Long answers have probabilities that no number holds: all are taken over the greatest.
+        let greatest = correct.iter().chain(incorrect).copied().fold(f64::NEG_INFINITY, f64::max);
+        let mass =
+            |scores: &[f64]| scores.iter().map(|score| (score - greatest).exp()).sum::<f64>();
+        let (right, wrong) = (mass(correct), mass(incorrect));
         let n_correct = correct.len() as f64;
-        Ok(Outcome {
+        Outcome {
             mc1: f64::from(incorrect.iter().all(|&score| score < best)),
-            mc2: if right + wrong > 0.0 { right / (right + wrong) } else { 0.5 },
+            mc2: right / (right + wrong),
             mc1_chance: 1.0 / (incorrect.len() as f64 + 1.0),
             mc2_chance: n_correct / (n_correct + incorrect.len() as f64),
-        })
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn probabilities_beyond_all_numbers_are_compared() {
+        let outcome = Outcome::of(-2000.0, &[-2000.0, -2001.0], &[-2000.0 - 3f64.ln()]);
+        assert_eq!(outcome.mc1, 1.0);
+        let right = 1.0 + (-1f64).exp();
+        assert!((outcome.mc2 - right / (right + 1.0 / 3.0)).abs() < 1e-12, "{outcome:?}");
+        assert_eq!((outcome.mc1_chance, outcome.mc2_chance), (0.5, 2.0 / 3.0));
+        assert_eq!(Outcome::of(-5.0, &[-5.0], &[-4.0]).mc1, 0.0);
+    }
 
     #[test]
     fn answers_are_split() {

@@ -6,7 +6,7 @@
 //!    The bits of a layer's keys are spread over its channels by what queries make of their errors
 //!    ([`channels`]).
 //! 3. The least sum of these under the budget is a knapsack with one choice for each part ([`knapsack`]).
-//! 4. Whether the sum of the parts foretells the whole is measured on plans drawn at random, and the plan is
+//! 4. Whether the sum of the parts foretells the whole is measured on plans changed at random, and the plan is
 //!    held against the best one of the paper's prefix rule at the same bytes ([`rules`]).
 
 pub mod calibration;
@@ -28,6 +28,7 @@ use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use sensitivity::{Measurement, Part, Sensitivities};
 use serde::Serialize;
+use std::collections::BTreeMap;
 
 /// What is asked for.
 #[derive(Debug, Clone, PartialEq)]
@@ -45,11 +46,13 @@ const KEY_CHOICES: [f64; 24] = [
 ];
 /// Bits that a head's values may get.
 const VALUE_CHOICES: [f64; 4] = [1.0, 2.0, 3.0, 4.0];
+/// Changes with whatever changes a measurement: levels, ranges, how channels share bits.
+const FORMATS: &str = "int 1";
 /// Bits of the other heads while one is measured: as good as exact.
 const EXACT_BITS: u8 = 8;
-/// Plans drawn at random to see whether sums foretell.
+/// Plans changed at random to see whether sums foretell.
 const RANDOM_PLANS: usize = 6;
-/// Prefix plans that are measured.
+/// Prefix plans that are measured first.
 const PREFIX_PLANS: usize = 6;
 
 /// A search on a model.
@@ -75,10 +78,17 @@ pub struct Found {
     pub expected: f64,
     /// The divergence of the plan as a whole.
     pub measured: f64,
-    /// Plans drawn at random: the sum of the parts, and the whole.
+    /// The plan with more and more of its bits changed at random: the sum of the parts, and the whole.
     pub random: Vec<(f64, f64)>,
     /// The best plan of the paper's prefix rule within the same bytes.
     pub prefix: Option<Prefix>,
+}
+
+/// The best choice for each part.
+struct Solution {
+    /// In the order of the parts.
+    bits: Vec<f64>,
+    expected: f64,
 }
 
 /// A plan of the prefix rule: 2 bits for the keys and values of the first layers, 1 for all others, in the
@@ -129,19 +139,24 @@ impl<'a> Search<'a> {
         Ok(Search { model, calibration, channels, base, sensitivities })
     }
 
+    /// What the measurements depend on beside model and text, in words: other formats need others.
+    pub fn formats(&self) -> String {
+        let Plan { window, group, sinks, .. } = self.base;
+        format!("{FORMATS}: window {window}, group {group}, sinks {sinks}")
+    }
+
     /// What has still to be measured.
     pub fn missing(&self) -> Vec<(Part, f64)> {
-        let shape = self.shape();
-        let parts = Part::all(shape.n_layers, shape.n_kv_heads);
-        let points = parts.flat_map(|part| part.points().iter().map(move |&bits| (part, bits)));
+        let points =
+            self.parts().flat_map(|part| part.points().iter().map(move |&bits| (part, bits)));
         points.filter(|&(part, bits)| !self.sensitivities.has(part, bits)).collect()
     }
 
-    /// Measures one part at so many mean bits.
+    /// Measures one part at so many mean bits, for [`Search::sensitivities`].
     ///
     /// # Errors
     /// If the model fails.
-    pub fn measure(&mut self, part: Part, bits: f64) -> Result<Measurement> {
+    pub fn measure(&self, part: Part, bits: f64) -> Result<Measurement> {
         let exact = || LayerFormat::both(SideFormat::F16);
         let mut formats = vec![exact(); self.shape().n_layers];
         let format = &mut formats[part.layer()];
@@ -154,18 +169,45 @@ impl<'a> Search<'a> {
             }
         }
         let divergence = self.divergence(part.layer(), &self.plan(formats))?;
-        let measurement = Measurement { part, bits, divergence };
-        self.sensitivities.add(measurement);
-        Ok(measurement)
+        Ok(Measurement { part, bits, divergence })
     }
 
-    /// The plan with the least expected divergence within a budget.
+    /// Layers that run again for a measurement of this part.
+    pub fn n_layers_from(&self, part: Part) -> usize {
+        self.shape().n_layers - part.layer()
+    }
+
+    /// The plan with the least expected divergence within a budget, and what speaks for it. `keep` is given the name
+    /// of each run of the whole model and what runs it, and gives its divergence: it may have it from an earlier run.
     ///
     /// # Errors
-    /// [`Error::BudgetTooSmall`] if there is none; or if the model fails.
-    pub fn find(&self, budget: &Budget, seed: u64) -> Result<Found> {
+    /// [`Error::BudgetTooSmall`] if there is none; or if the model or `keep` fails.
+    pub fn find<E: From<Error>>(
+        &self,
+        budget: &Budget,
+        seed: u64,
+        mut keep: impl FnMut(&str, &dyn Fn() -> Result<f64>) -> Result<f64, E>,
+    ) -> Result<Found, E> {
+        let solution = self.solve(budget)?;
+        let plan = self.plan_of(&solution.bits);
+        let held = planned_bytes(self.shape(), &plan, budget.context)?.total();
+        let bits = bits_of(self.shape(), held, budget.context);
+        let name = format!("{} bits at {} tokens", budget.bits, budget.context);
+        let measured = keep(&name, &|| self.divergence(0, &plan))?;
+        let mut random = Vec::new();
+        for (at, bits) in self.random(&solution.bits, seed).into_iter().enumerate() {
+            let name = format!("{name}, changed at random, seed {seed}, {at}");
+            let plan = self.plan_of(&bits);
+            random.push((self.expected(&bits), keep(&name, &|| self.divergence(0, &plan))?));
+        }
+        let prefix = self.best_prefix(budget, &mut keep)?;
+        Ok(Found { plan, bits, expected: solution.expected, measured, random, prefix })
+    }
+
+    /// Bits for all parts.
+    fn solve(&self, budget: &Budget) -> Result<Solution> {
         let bytes = bytes_of(self.shape(), budget.bits, budget.context);
-        let parts: Vec<Part> = Part::all(self.shape().n_layers, self.shape().n_kv_heads).collect();
+        let parts: Vec<Part> = self.parts().collect();
         let items: Vec<Vec<Choice>> = parts
             .iter()
             .map(|&part| {
@@ -186,65 +228,86 @@ impl<'a> Search<'a> {
                 least,
             });
         };
-        let plan = self.plan_of(&parts, |at| choices(parts[at])[solution[at]]);
-        let expected = solution.iter().zip(&items).map(|(&at, item)| item[at].loss).sum();
-        let held = planned_bytes(self.shape(), &plan, budget.context)?.total();
-        Ok(Found {
-            bits: bits_of(self.shape(), held, budget.context),
-            expected,
-            measured: self.divergence(0, &plan)?,
-            random: self.random(&parts, seed)?,
-            prefix: self.best_prefix(bytes, budget.context)?,
-            plan,
-        })
+        let bits: Vec<f64> =
+            solution.iter().zip(&parts).map(|(&at, &part)| choices(part)[at]).collect();
+        Ok(Solution { expected: self.expected(&bits), bits })
     }
 
-    /// Plans whose parts have bits at random: the sum of the parts, and the whole.
-    fn random(&self, parts: &[Part], seed: u64) -> Result<Vec<(f64, f64)>> {
+    /// The sum of the parts' divergences.
+    fn expected(&self, bits: &[f64]) -> f64 {
+        let parts = self.parts().zip(bits);
+        parts.map(|(part, &bits)| self.sensitivities.expected(part, bits)).sum()
+    }
+
+    /// Bits of a solution, some of them, from few to all, replaced by others.
+    fn random(&self, solution: &[f64], seed: u64) -> Vec<Vec<f64>> {
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
-        let one = |_| {
-            // Plans differ in how many bits they have, not only in who has them.
-            let few = rng.random_range(0.0..1.0);
-            let bits: Vec<f64> = parts
-                .iter()
-                .map(|part| {
-                    let points = part.points();
-                    let is_few = rng.random_bool(few);
-                    points[if is_few { 0 } else { rng.random_range(0..points.len()) }]
-                })
-                .collect();
-            let known = parts.iter().zip(&bits);
-            let sum = known.map(|(&part, &bits)| self.sensitivities.expected(part, bits)).sum();
-            let plan = self.plan_of(parts, |at| bits[at]);
-            Ok((sum, self.divergence(0, &plan)?))
+        let one = |at: usize| {
+            let replaced = (at + 1) as f64 / RANDOM_PLANS as f64;
+            let bits = |(part, &bits): (Part, &f64)| {
+                let other = choices(part)[rng.random_range(0..choices(part).len())];
+                if rng.random_bool(replaced) { other } else { bits }
+            };
+            self.parts().zip(solution).map(bits).collect()
         };
         (0..RANDOM_PLANS).map(one).collect()
     }
 
-    /// The best of the prefix plans that use the bytes best.
-    fn best_prefix(&self, bytes: u64, context: usize) -> Result<Option<Prefix>> {
+    /// The best of the prefix plans that use the bytes best: of some evenly among them, and then of the neighbours of
+    /// the best, as far as they get better.
+    fn best_prefix<E: From<Error>>(
+        &self,
+        budget: &Budget,
+        keep: &mut impl FnMut(&str, &dyn Fn() -> Result<f64>) -> Result<f64, E>,
+    ) -> Result<Option<Prefix>, E> {
         let shape = self.shape();
-        let candidates = rules::prefixes_within(shape, bytes, context)?;
-        // Evenly among them, those with most for the keys included.
-        let every = candidates.len().div_ceil(PREFIX_PLANS).max(1);
-        let measured = candidates.iter().rev().step_by(every);
-        let mut best: Option<Prefix> = None;
-        for &(key_layers, value_layers) in measured {
+        let bytes = bytes_of(shape, budget.bits, budget.context);
+        let candidates = rules::prefixes_within(shape, bytes, budget.context)?;
+        let mut measured = BTreeMap::new();
+        let mut measure = |at: usize| -> Result<f64, E> {
+            if let Some(&divergence) = measured.get(&at) {
+                return Ok(divergence);
+            }
+            let (key_layers, value_layers) = candidates[at];
             let plan = rules::prefix(shape, key_layers, value_layers);
-            let divergence = self.divergence(0, &plan)?;
-            if best.is_none_or(|best| divergence < best.divergence) {
-                let held = planned_bytes(shape, &plan, context)?.total();
-                let bits = bits_of(shape, held, context);
-                best = Some(Prefix { key_layers, value_layers, bits, divergence });
+            let name = format!("prefix plan {key_layers}/{value_layers}");
+            let divergence = keep(&name, &|| self.divergence(0, &plan))?;
+            measured.insert(at, divergence);
+            Ok(divergence)
+        };
+        let mut step = candidates.len().div_ceil(PREFIX_PLANS).max(1);
+        let mut best: Option<(usize, f64)> = None;
+        // Those with most for the keys included.
+        for at in (0..candidates.len()).rev().step_by(step) {
+            let divergence = measure(at)?;
+            if best.is_none_or(|(_, least)| divergence < least) {
+                best = Some((at, divergence));
             }
         }
-        Ok(best)
+        let Some((mut at, mut divergence)) = best else { return Ok(None) };
+        while step > 1 {
+            step = step.div_ceil(2);
+            for neighbour in [at.checked_sub(step), Some(at + step)].into_iter().flatten() {
+                if neighbour < candidates.len() && measure(neighbour)? < divergence {
+                    (at, divergence) = (neighbour, measure(neighbour)?);
+                }
+            }
+        }
+        let (key_layers, value_layers) = candidates[at];
+        let plan = rules::prefix(shape, key_layers, value_layers);
+        let held = planned_bytes(shape, &plan, budget.context)?.total();
+        let bits = bits_of(shape, held, budget.context);
+        Ok(Some(Prefix { key_layers, value_layers, bits, divergence }))
     }
 
     /// How far the predictions move with a plan whose layers before `first` are exact.
     fn divergence(&self, first: usize, plan: &Plan) -> Result<f64> {
         let mut cache = self.model.new_cache(plan)?;
         self.calibration.divergence(self.model, first, &mut cache)
+    }
+
+    fn parts(&self) -> impl Iterator<Item = Part> + use<> {
+        Part::all(self.shape().n_layers, self.shape().n_kv_heads)
     }
 
     fn shape(&self) -> CacheShape {
@@ -263,14 +326,14 @@ impl<'a> Search<'a> {
     }
 
     /// The plan whose parts have these bits.
-    fn plan_of(&self, parts: &[Part], bits: impl Fn(usize) -> f64) -> Plan {
+    fn plan_of(&self, bits: &[f64]) -> Plan {
         let shape = self.shape();
         let mut keys = vec![SideFormat::F16; shape.n_layers];
         let mut values = vec![vec![0; shape.n_kv_heads]; shape.n_layers];
-        for (at, &part) in parts.iter().enumerate() {
+        for (part, &bits) in self.parts().zip(bits) {
             match part {
-                Part::Keys { layer } => keys[layer] = self.keys(layer, bits(at)),
-                Part::Values { layer, head } => values[layer][head] = bits(at) as u8,
+                Part::Keys { layer } => keys[layer] = self.keys(layer, bits),
+                Part::Values { layer, head } => values[layer][head] = bits as u8,
             }
         }
         let formats = keys.into_iter().zip(values);

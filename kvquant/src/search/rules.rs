@@ -44,7 +44,8 @@ pub fn prefixes_within(
     Ok(within)
 }
 
-/// The same bits in all layers: as many as fit, of equal sums those with more for the keys.
+/// The same bits in all layers: as many as fit, of equal sums those that are nearest to each other, as the last bit of
+/// a side is worth least, and never fewer for keys than for values.
 ///
 /// # Errors
 /// [`Error::BudgetTooSmall`] if 1 bit for each side is too much.
@@ -59,13 +60,17 @@ pub fn uniform(shape: CacheShape, budget: &Budget) -> Result<Plan> {
             let plan = Plan { rule: Rule::Uniform(format), ..base(shape) };
             let bytes = planned_bytes(shape, &plan, budget.context)?.total();
             least = least.min(bytes);
-            let rank = (keys + values, keys);
+            let rank = (keys + values, values);
             if bytes <= allowed && best.as_ref().is_none_or(|(best, _)| rank > *best) {
                 best = Some((rank, plan));
             }
         }
     }
-    best.map(|(_, plan)| plan).ok_or_else(|| Error::BudgetTooSmall {
+    let uniform = |((keys, values), plan): ((u8, u8), Plan)| {
+        let keys = keys - values;
+        Plan { name: Some(format!("int{keys}/int{values}, not searched")), ..plan }
+    };
+    best.map(uniform).ok_or_else(|| Error::BudgetTooSmall {
         bits: budget.bits,
         context: budget.context,
         least: bits_of(shape, least, budget.context),

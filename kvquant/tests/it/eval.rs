@@ -1,6 +1,9 @@
 //! `kvquant eval` and `kvquant analyze`, as a user meets them, on a tiny model.
 
 use common::testing::{Program, shared_data};
+use kvquant::eval::needle::{Haystack, Needle};
+use kvquant::model::gguf::Gguf;
+use kvquant::model::tokenizer::Tokenizer;
 use serde_json::Value;
 use std::fs;
 
@@ -55,6 +58,42 @@ fn needles_are_counted_by_length_and_depth() {
     assert_eq!(cells.len(), 6);
     assert_eq!((&cells[4]["length"], &cells[4]["depth"]), (&300.into(), &0.5.into()));
     assert!(cells.iter().all(|cell| cell["found"].as_u64().unwrap() <= 2), "{found}");
+    let model = shared_data("models/stories260k-f32.gguf").unwrap();
+    let needle = ["eval", "needle", "--model", model.to_str().unwrap(), "--kv", "f16"];
+    let fails = |more: &[&str], expected: &str| {
+        KVQUANT.fails(&[&needle, more].concat(), 2, expected);
+    };
+    fails(&["--lengths", "60"], "5 needles and a question take");
+    fails(&["--lengths", "2048"], "tokens are more than the model's context of");
+    fails(&["--depths", "40"], "--depths takes 1 to 16");
+}
+
+/// A prompt has the length that was asked for, and all needles in their order, about where they belong.
+#[test]
+fn needles_lie_at_their_depths() {
+    let Some(model) = shared_data("models/stories260k-f32.gguf") else { return };
+    let Some(text) = shared_data("text/tinyshakespeare/input.txt") else { return };
+    let tokenizer = Tokenizer::from_gguf(&Gguf::open(&model).unwrap()).unwrap();
+    let text = tokenizer.encode(&fs::read_to_string(text).unwrap(), false).unwrap();
+    let needles = Needle::from_seed(5, 3);
+    for (trial, length) in [(0, 400), (1, 400), (2, 700)] {
+        let haystack = Haystack::new(&tokenizer, &text, trial, length, &needles).unwrap();
+        let tokens = haystack.tokens();
+        assert!(tokens.len() < length && tokens.len() + 100 > length, "{}", tokens.len());
+        let read = tokenizer.decode(tokens).unwrap();
+        let found: Vec<usize> =
+            read.match_indices("The special magic number for").map(|m| m.0).collect();
+        assert_eq!(found.len(), 3, "{read}");
+        for (at, depth) in found.into_iter().zip(Haystack::depths(3)) {
+            // Not within a sentence, so somewhat later.
+            let part = at as f64 / read.len() as f64;
+            assert!(part > depth - 0.15 && part < depth + 0.3, "{part} for {depth}");
+        }
+    }
+    let first = |trial| {
+        Haystack::new(&tokenizer, &text, trial, 400, &needles).unwrap().tokens()[0..20].to_vec()
+    };
+    assert_ne!(first(0), first(1), "other trials, other texts");
 }
 
 /// Runs a task on the tiny model and its published data.
@@ -72,13 +111,14 @@ fn tasks_say_whether_their_score_means_anything() {
     let more = ["--kv", "kivi-2:window=32", "--questions", "3"];
     let data = "text/truthfulqa/TruthfulQA.csv";
     let Some(found) = task("truthfulqa", data, &more) else { return };
-    let mc1 = &found["scores"]["mc1"];
-    assert_eq!((&mc1["n"], &mc1["has_signal"]), (&3.into(), &false.into()), "{found}");
-    let mc2 = found["scores"]["mc2"]["mean"].as_f64().unwrap();
+    let exact = &found["half_precision"];
+    assert_eq!((&exact["mc1"]["n"], &exact["mc1"]["has_signal"]), (&3.into(), &false.into()));
+    assert_eq!(found["scores"].is_null(), exact["mc2"]["has_signal"] == false, "{found}");
+    let mc2 = exact["mc2"]["mean"].as_f64().unwrap();
     assert!(mc2 > 0.0 && mc2 < 1.0, "{found}");
     let more = ["--kv", "f16", "--questions", "1", "--examples", "1"];
     let found = task("gsm8k", "text/gsm8k/test.jsonl", &more).unwrap();
-    let score = &found["scores"]["exact_match"];
+    let score = &found["half_precision"]["exact_match"];
     assert_eq!((&score["mean"], &score["has_signal"]), (&0.0.into(), &false.into()), "{found}");
     let conversations = shared_data("text/leval/topic_retrieval_longchat.jsonl").unwrap();
     let model = shared_data("models/stories260k-f32.gguf").unwrap();

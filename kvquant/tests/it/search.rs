@@ -1,4 +1,4 @@
-//! Searching a plan: under the budget, better than the prefix rule, resumed after an interruption.
+//! Searching a plan: under the budget, resumed after an interruption, once for a preset.
 
 use crate::tiny_model;
 use common::testing::shared_data;
@@ -18,7 +18,8 @@ fn tokens() -> Vec<u32> {
 fn measured<'a>(model: &'a kvquant::model::Llama) -> Search<'a> {
     let mut search = Search::new(model, &tokens()).unwrap();
     for (part, bits) in search.missing() {
-        search.measure(part, bits).unwrap();
+        let measurement = search.measure(part, bits).unwrap();
+        search.sensitivities.add(measurement);
     }
     search
 }
@@ -31,7 +32,7 @@ fn a_plan_is_found_within_its_budget() {
     let expected: Vec<f64> = [3.5, 4.5]
         .into_iter()
         .map(|bits| {
-            let found = search.find(&Budget { bits, context }, 1).unwrap();
+            let found = search.find::<Error>(&Budget { bits, context }, 1, |_, run| run()).unwrap();
             assert!(found.bits <= bits && found.bits > bits - 0.2, "{found:?}");
             let prefix = found.prefix.unwrap();
             assert!(prefix.bits <= bits, "{found:?}");
@@ -44,7 +45,8 @@ fn a_plan_is_found_within_its_budget() {
         })
         .collect();
     assert!(expected[1] < expected[0], "more bits move less: {expected:?}");
-    let error = search.find(&Budget { bits: 0.5, context }, 1).unwrap_err();
+    let error =
+        search.find::<Error>(&Budget { bits: 0.5, context }, 1, |_, run| run()).unwrap_err();
     assert!(matches!(error, Error::BudgetTooSmall { least, .. } if least > 0.5), "{error}");
     assert!(Search::new(&model, &tokens()[..200]).is_err(), "nothing would be packed");
 }
@@ -59,7 +61,8 @@ fn what_was_measured_is_not_measured_again() {
     half.sensitivities = Sensitivities::from(known[..known.len() / 2].to_vec());
     assert_eq!(half.missing().len(), known.len() - known.len() / 2);
     for (part, bits) in half.missing() {
-        half.measure(part, bits).unwrap();
+        let measurement = half.measure(part, bits).unwrap();
+        half.sensitivities.add(measurement);
     }
     assert_eq!(half.sensitivities, whole.sensitivities);
 }
@@ -118,7 +121,7 @@ fn the_command_writes_a_plan_that_works_wherever_plans_do() {
     let (score, _) = kvquant.json(&score);
     assert!(score["perplexity"].as_f64().unwrap() > 1.0, "{score}");
     assert_eq!(score["plan"], "mine");
-    // Interrupted in the midst of a measurement, it finds the same plan.
+    // Interrupted in the midst of a measurement, it measures what is left and finds the same plan.
     let [measured] = &kvquant.kept()[..] else { panic!("{:?}", kvquant.kept()) };
     let text = fs::read_to_string(measured).unwrap();
     fs::write(measured, &text[..text.len() / 2]).unwrap();
@@ -126,6 +129,8 @@ fn the_command_writes_a_plan_that_works_wherever_plans_do() {
     assert_eq!(again, found);
     let restored = fs::read_to_string(measured).unwrap();
     assert_eq!(restored.lines().count(), text.lines().count());
+    let kept = text[..text.len() / 2].rfind('\n').unwrap();
+    assert_eq!(restored[..kept], text[..kept], "with the seconds that each part took");
 }
 
 /// A preset of a model without a shipped plan is searched once, or, if so told, uniform.
@@ -149,5 +154,5 @@ fn a_preset_is_searched_once() {
     let memory = ["memory", "--kv", "balanced", "--context", "8192", "--against", "small"];
     let (memory, _) = kvquant.json(&memory);
     assert!(memory["bits_per_element"].as_f64().unwrap() <= 2.5, "{memory}");
-    assert_eq!(memory["against"]["plan"], "small, not searched");
+    assert_eq!(memory["against"]["plan"], "int1/int1, not searched");
 }

@@ -2,27 +2,32 @@
 
 mod plans;
 
-use super::{Generated, with_source};
-use crate::experiment::{Experiment, read};
+use super::{Generated, pending, with_source};
+use crate::experiment::{Experiment, Size, read};
 use crate::kvquant::{
-    AnchorMetrics, Anchors, Asymmetry, AsymmetryMetrics, Memory, MemoryMetrics, PlanScore,
+    AnchorMetrics, Anchors, Asymmetry, AsymmetryMetrics, Errors, Memory, MemoryMetrics, PlanScore,
+    SMOLLM2,
 };
 use anyhow::Context;
 use common::report::{Align, Axis, Claim, Interval, Plot, Series, Table, claims_table};
-use std::path::{Path, PathBuf};
+use kvquant::analysis::figures::{self, STEPS};
+use std::path::Path;
 
 const MISSING: &str = "a record of kvquant is missing below benches/runs";
-const PLOT: &str = "docs/kvquant/asymmetry.svg";
+const FOLDER: &str = "docs/kvquant";
+const SMALL: Asymmetry = Asymmetry { model: SMOLLM2 };
 
 /// Reads the newest records below `runs` and adds what they say.
 pub fn generate(runs: &Path, generated: &mut Generated) -> anyhow::Result<()> {
     let (memory_record, memory) = read(&Memory, runs)?.context(MISSING)?;
     let (anchors_record, anchors) = read(&Anchors, runs)?.context(MISSING)?;
-    let (asymmetry_record, asymmetry) = read(&Asymmetry, runs)?.context(MISSING)?;
+    let (asymmetry_record, asymmetry) = read(&SMALL, runs)?.context(MISSING)?;
     let claims: Vec<Claim> = [
         Memory.claims(&memory),
         Anchors.claims(&anchors),
-        Asymmetry.claims(&asymmetry),
+        SMALL.claims(&asymmetry),
+        second_model(runs, generated)?,
+        errors(runs, generated)?,
         plans::generate(runs, generated)?,
     ]
     .concat();
@@ -37,8 +42,49 @@ pub fn generate(runs: &Path, generated: &mut Generated) -> anyhow::Result<()> {
     ];
     generated.parts.extend(parts);
     let plot = asymmetry_plot(&asymmetry).to_svg()?.into_string();
-    generated.files.insert(PathBuf::from(PLOT), plot);
+    generated.files.insert(Path::new(FOLDER).join("asymmetry.svg"), plot);
     Ok(())
+}
+
+/// The same sweep on the second model.
+fn second_model(runs: &Path, generated: &mut Generated) -> anyhow::Result<Vec<Claim>> {
+    let mut claims = Vec::new();
+    for asymmetry in Asymmetry::of(Size::Full) {
+        if asymmetry.model == SMOLLM2 {
+            continue;
+        }
+        let parts = ["kvquant-asymmetry-qwen", "kvquant-asymmetry-qwen-verdict"];
+        let Some((record, metrics)) = read(&asymmetry, runs)? else {
+            claims.extend(pending(&asymmetry, generated, &parts));
+            continue;
+        };
+        let texts = [with_source(&asymmetry_table(&metrics), &record), asymmetry_verdict(&metrics)];
+        generated.parts.extend(parts.into_iter().zip(texts));
+        claims.extend(asymmetry.claims(&metrics));
+    }
+    Ok(claims)
+}
+
+/// Figures 1 and 2.
+fn errors(runs: &Path, generated: &mut Generated) -> anyhow::Result<Vec<Claim>> {
+    let Some((record, metrics)) = read(&Errors, runs)? else {
+        return Ok(pending(&Errors, generated, &["kvquant-errors"]));
+    };
+    let mut table = Table::new(&[("", Align::Left), ("squared error over square", Align::Right)]);
+    for (name, error) in STEPS {
+        table.row([name.to_owned(), format!("{:.4}", metrics.mean(error))]);
+    }
+    generated.parts.insert("kvquant-errors", with_source(&table, &record));
+    let mut draw = |name: &str, plot: &Plot| -> anyhow::Result<()> {
+        let path = Path::new(FOLDER).join(name);
+        generated.files.insert(path, plot.to_svg()?.into_string());
+        Ok(())
+    };
+    draw("errors-by-layer.svg", &figures::by_layer(&metrics.heads))?;
+    for (at, plot) in figures::spreads(&metrics.heads).iter().enumerate() {
+        draw(&format!("spread-{}.svg", at + 1), plot)?;
+    }
+    Ok(Errors.claims(&metrics))
 }
 
 fn memory_table(metrics: &MemoryMetrics) -> Table {

@@ -1,18 +1,17 @@
 //! Presets, searched plans, what their parts are worth, and needles.
 
-use super::{loss, percent, perplexity};
-use crate::docs::{Generated, origin, pending, with_source};
+use super::{FOLDER, loss, percent, perplexity};
+use crate::docs::{Generated, PENDING, pending, source_of, with_source};
 use crate::experiment::{Experiment, Size, read};
 use crate::kvquant::{
-    AblationMetrics, Ablations, Family, NeedleMetrics, Needles, PlanScore, Plans, PlansMetrics,
-    Retrieval, SMOLLM2, TaskScores, Tasks, evidence,
+    AblationMetrics, Ablations, Family, NeedleMetrics, Needles, PAPER_LONG, PAPER_SHORT, PlanScore,
+    Plans, PlansMetrics, Retrieval, SMOLLM2, TaskScores, Tasks, evidence,
 };
 use anyhow::Context;
 use common::report::{Align, Axis, Claim, HeatMap, Interval, Plot, Series, Table};
 use kvquant::presets::Preset;
 use std::path::{Path, PathBuf};
 
-const FOLDER: &str = "docs/kvquant";
 /// What `kvquant --help` says of the presets' costs.
 const HELP: &str = "kvquant/presets/measured.txt";
 /// Losses below are beyond what a logarithmic axis can tell from nothing.
@@ -36,9 +35,13 @@ pub fn generate(runs: &Path, generated: &mut Generated) -> anyhow::Result<Vec<Cl
             generated.files.insert(Path::new(FOLDER).join("plans.svg"), plot);
         }
         claims.extend(plans.claims(&metrics));
-        curves.push((plans.model, metrics, origin(&record)));
+        curves.push((plans.model, metrics));
     }
-    generated.parts.insert("kvquant-presets", presets_table(&curves).to_markdown());
+    let presets = match curves.is_empty() {
+        true => PENDING.to_owned(),
+        false => presets_table(&curves).to_markdown(),
+    };
+    generated.parts.insert("kvquant-presets", presets);
     generated.files.insert(PathBuf::from(HELP), help(&curves));
     generated.parts.insert("kvquant-searches", searches()?);
     claims.extend(ablations(runs, generated)?);
@@ -90,12 +93,12 @@ fn curve(metrics: &PlansMetrics) -> Plot {
     })
 }
 
-/// Model, its curve and where that was measured.
-type Curves = [(&'static str, PlansMetrics, String)];
+/// Models and their curves.
+type Curves = [(&'static str, PlansMetrics)];
 
 fn presets_table(curves: &Curves) -> Table {
     let mut columns = vec![("preset".to_owned(), Align::Left)];
-    for (model, metrics, _) in curves {
+    for (model, metrics) in curves {
         columns.push((format!("{model}: bits at {} tokens", metrics.context), Align::Right));
         columns.push((format!("{model}: perplexity over f16's, 95 %"), Align::Right));
     }
@@ -103,7 +106,7 @@ fn presets_table(curves: &Curves) -> Table {
         columns.iter().map(|(name, align)| (name.as_str(), *align)).collect();
     let mut table = Table::new(&columns);
     for preset in Preset::ALL {
-        let of_model = |(_, metrics, _): &(&str, PlansMetrics, String)| {
+        let of_model = |(_, metrics): &(&str, PlansMetrics)| {
             let name = if preset == Preset::Exact { "f16".to_owned() } else { preset.to_string() };
             let score = metrics.score(&name);
             let cell = |of: &dyn Fn(&PlanScore) -> String| score.map_or_else(String::new, of);
@@ -124,17 +127,22 @@ fn help(curves: &Curves) -> String {
         };
         let costs: Vec<String> = curves
             .iter()
-            .filter_map(|(model, metrics, _)| {
+            .filter_map(|(model, metrics)| {
                 let score = metrics.score(&preset.to_string())?;
-                Some(format!("{} on {model}", percent(score.loss, 1)))
+                let context = metrics.context;
+                Some(format!("{} on {model} ({context} tokens)", percent(score.loss, 1)))
             })
             .collect();
         let costs = match costs.is_empty() {
             true => "not measured yet".to_owned(),
             false => format!("perplexity {}", costs.join(", ")),
         };
-        text +=
-            &format!("  {:<16} {} bits at 8192 tokens: {costs}\n", preset.to_string(), budget.bits);
+        text += &format!(
+            "  {:<16} {} bits at {} tokens: {costs}\n",
+            preset.to_string(),
+            budget.bits,
+            budget.context
+        );
     }
     text
 }
@@ -150,7 +158,7 @@ fn searches() -> anyhow::Result<String> {
         ("best prefix plan, nats", Align::Right),
         ("its layers, keys/values", Align::Right),
         ("its bits", Align::Right),
-        ("whole over sum, random plans", Align::Right),
+        ("whole over sum, changed plans", Align::Right),
         ("tokens", Align::Right),
         ("search, s", Align::Right),
     ]);
@@ -273,43 +281,87 @@ fn heat_map(metrics: &NeedleMetrics, retrieval: &Retrieval) -> HeatMap {
 }
 
 fn tasks(runs: &Path, generated: &mut Generated) -> anyhow::Result<Vec<Claim>> {
-    let parts = ["kvquant-tasks-short", "kvquant-tasks-long"];
-    let Some((record, metrics)) = read(&Tasks, runs)? else {
-        return Ok(pending(&Tasks, generated, &parts));
-    };
-    let is_short = |task: &TaskScores| task.task.starts_with("TruthfulQA");
+    let record = read(&Tasks, runs)?;
+    let none = Vec::new();
+    let tasks = record.as_ref().map_or(&none, |(_, metrics)| &metrics.tasks);
     let (short, long): (Vec<&TaskScores>, Vec<&TaskScores>) =
-        metrics.tasks.iter().partition(|task| is_short(task));
-    let texts =
-        [with_source(&task_table(&short), &record), with_source(&task_table(&long), &record)];
-    generated.parts.extend(parts.into_iter().zip(texts));
-    Ok(Tasks.claims(&metrics))
+        tasks.iter().partition(|task| task.task.starts_with("TruthfulQA"));
+    let source = record
+        .as_ref()
+        .map_or_else(|| "\nNo record of ours yet.\n".to_owned(), |(record, _)| source_of(record));
+    generated.parts.extend([
+        ("kvquant-tasks-short", format!("{}{source}", short_table(&short).to_markdown())),
+        ("kvquant-tasks-long", format!("{}{source}", long_table(&long).to_markdown())),
+    ]);
+    Ok(match &record {
+        Some((_, metrics)) => Tasks.claims(metrics),
+        None => Tasks.open_claims("no record yet"),
+    })
 }
 
-/// Plans by tasks. A task without a signal has f16's score and no others.
-fn task_table(tasks: &[&TaskScores]) -> Table {
-    let mut columns = vec![("plan".to_owned(), Align::Left)];
+/// Tables 1, 3, 4 and 5 beside ours.
+fn short_table(tasks: &[&TaskScores]) -> Table {
+    let paper = ["7B: plan", "TruthfulQA", "CoQA", "13B: plan", "TruthfulQA", "CoQA"];
+    let mut table = task_columns(&paper, tasks);
+    for (plan, small, scores, large) in PAPER_SHORT {
+        let numbers = |scores: [f64; 2]| scores.map(|score| format!("{score:.2}"));
+        let [truthful, coqa] = numbers(scores);
+        let (large, [large_truthful, large_coqa]) =
+            large.map_or_else(Default::default, |(plan, scores)| (plan, numbers(scores)));
+        let paper =
+            [small.to_owned(), truthful, coqa, large.to_owned(), large_truthful, large_coqa];
+        table.row(paper.into_iter().chain(own_cells(plan, tasks)));
+    }
+    for preset in Preset::SEARCHED {
+        let paper = vec![String::new(); paper.len()];
+        table.row(paper.into_iter().chain(own_cells(&preset.to_string(), tasks)));
+    }
+    table
+}
+
+/// Tables 2 and 6 beside ours.
+fn long_table(tasks: &[&TaskScores]) -> Table {
+    let order = "TriviaQA / TREC / SAMSum / RepoBench-P / Qasper";
+    let small = format!("7B: {order}");
+    let paper = ["7B: plan", &small, "13B: plan", "13B: the same"];
+    let mut table = task_columns(&paper, tasks);
+    for (plan, sizes) in PAPER_LONG {
+        let cells = sizes.into_iter().flat_map(|(plan, scores)| {
+            [plan.to_owned(), scores.map(|score| format!("{score:.1}")).join(" / ")]
+        });
+        table.row(cells.chain(own_cells(plan, tasks)));
+    }
+    for preset in Preset::SEARCHED {
+        let paper = vec![String::new(); paper.len()];
+        table.row(paper.into_iter().chain(own_cells(&preset.to_string(), tasks)));
+    }
+    table
+}
+
+/// The paper's columns, our plan, and a column for each task of ours.
+fn task_columns(paper: &[&str], tasks: &[&TaskScores]) -> Table {
+    let mut columns: Vec<(String, Align)> =
+        paper.iter().map(|name| ((*name).to_owned(), Align::Right)).collect();
+    columns.push(("here: plan".to_owned(), Align::Left));
     for task in tasks {
-        let signal = if task.has_signal { "" } else { ": no signal" };
+        let signal = if task.has_signal { "" } else { ", no signal" };
         let chance = task.scores.first().map_or(0.0, |(_, score)| 100.0 * score.chance);
-        columns.push((format!("{} (chance {chance:.1}){signal}", task.task), Align::Right));
+        columns.push((format!("{} (chance {chance:.1}{signal})", task.task), Align::Right));
     }
     let columns: Vec<(&str, Align)> =
         columns.iter().map(|(name, align)| (name.as_str(), *align)).collect();
-    let mut table = Table::new(&columns);
-    let mut plans: Vec<&str> = Vec::new();
-    for (plan, _) in tasks.iter().flat_map(|task| &task.scores) {
-        if !plans.contains(&plan.as_str()) {
-            plans.push(plan);
-        }
+    Table::new(&columns)
+}
+
+/// Our plan, and its score of each task; where f16 has no signal, f16's only.
+fn own_cells(plan: &str, tasks: &[&TaskScores]) -> Vec<String> {
+    let mut cells = vec![format!("`{plan}`")];
+    for task in tasks {
+        let is_shown = task.has_signal || plan == "f16";
+        let score = task.score(plan).filter(|_| is_shown);
+        cells.push(score.map_or_else(String::new, |score| {
+            format!("{:.1} ± {:.1}", 100.0 * score.mean, 100.0 * score.standard_error)
+        }));
     }
-    for plan in plans {
-        let cells = tasks.iter().map(|task| {
-            task.score(plan).map_or_else(String::new, |score| {
-                format!("{:.1} ± {:.1}", 100.0 * score.mean, 100.0 * score.standard_error)
-            })
-        });
-        table.row([format!("`{plan}`")].into_iter().chain(cells));
-    }
-    table
+    cells
 }

@@ -1,6 +1,6 @@
 //! `kvquant eval divergence`
 
-use crate::commands::options::{ModelOptions, PlanOptions, read_text};
+use crate::commands::options::{ModelOptions, PlanOptions, WindowOptions, digest};
 use clap::Args;
 use common::command::{print, print_json};
 use common::journal::Journal;
@@ -8,7 +8,7 @@ use common::progress::{Progress, Unit};
 use kvquant::cache::bytes::planned_bytes;
 use kvquant::eval::divergence::{Comparison, compare_window};
 use kvquant::eval::paired::loss;
-use kvquant::eval::{Protocol, ScoringRule};
+use kvquant::model::fingerprint;
 use serde_json::json;
 use std::path::PathBuf;
 
@@ -22,24 +22,8 @@ pub struct DivergenceTask {
     model: ModelOptions,
     #[command(flatten)]
     plan: PlanOptions,
-    /// A text file; WikiText-2's raw test set if absent
-    #[arg(long, value_name = "FILE")]
-    text: Option<PathBuf>,
-    /// Tokens in a window; windows don't overlap
-    #[arg(long, value_name = "TOKENS", default_value_t = 1024)]
-    context: usize,
-    /// Windows left out at the start of the text
-    #[arg(long, value_name = "WINDOWS", default_value_t = 0)]
-    skip: usize,
-    /// Windows taken after those; all of them if absent
-    #[arg(long)]
-    windows: Option<usize>,
-    /// all predictions of a window, or those of its second-half
-    #[arg(long, default_value_t)]
-    rule: ScoringRule,
-    /// Tokens that go through the model at once; changes speed and memory, not the result
-    #[arg(long, value_name = "TOKENS", default_value_t = 512)]
-    chunk: usize,
+    #[command(flatten)]
+    windows: WindowOptions,
     /// Keeps what is finished in this file
     #[arg(long, value_name = "FILE")]
     journal: Option<PathBuf>,
@@ -51,35 +35,27 @@ pub struct DivergenceTask {
 impl DivergenceTask {
     /// Runs the command.
     pub fn run(self) -> anyhow::Result<()> {
-        let (name, text) = read_text(self.text.as_deref(), "wikitext-2-raw-test")?;
         let (model, tokenizer) = self.model.load()?;
         let plan = self.plan.plan(&self.model, &model, &tokenizer)?;
-        let tokens = tokenizer.encode(&text, false)?;
-        let protocol = Protocol {
-            context: self.context,
-            skipped_windows: self.skip,
-            max_windows: self.windows.unwrap_or(usize::MAX),
-            rule: self.rule,
-            chunk: self.chunk,
-            bos: tokenizer.bos().filter(|_| tokenizer.adds_bos()),
-        };
+        let (name, tokens) = self.windows.tokens(&tokenizer)?;
+        let protocol = self.windows.protocol(&tokenizer);
         let run = json!({
             "eval": "divergence",
-            "model": self.model.model,
+            "model": fingerprint(model.gguf())?,
             "weights": self.model.weights.to_string(),
             // As a whole: a file of this name may have changed.
             "plan": format!("{plan:?}"),
-            "text": name,
-            "context": self.context,
-            "rule": self.rule.to_string(),
+            "text": digest(&tokens),
+            "context": self.windows.context,
+            "rule": self.windows.rule.to_string(),
         });
         let mut journal = Journal::open(self.journal.as_deref(), &run)?;
         let windows = protocol.windows(&tokens)?;
         let shape = model.config().cache_shape();
-        let bytes = planned_bytes(shape, &plan, self.context)?;
+        let bytes = planned_bytes(shape, &plan, self.windows.context)?;
         let mut comparison = Comparison {
             windows: Vec::new(),
-            bits_per_element: bytes.bits_per_element(shape, self.context),
+            bits_per_element: bytes.bits_per_element(shape, self.windows.context),
         };
         let bar = Progress::stderr().bar(
             "divergence",
@@ -87,7 +63,7 @@ impl DivergenceTask {
             Unit::Items("windows"),
         );
         for (at, window) in windows.iter().enumerate() {
-            let part = format!("window {}", self.skip + at);
+            let part = format!("window {}", self.windows.skip + at);
             let outcome =
                 journal.outcome(&part, || Ok(compare_window(&model, window, &plan, protocol)?))?;
             comparison.windows.push(outcome);
@@ -112,9 +88,9 @@ impl DivergenceTask {
                 "weights": self.model.weights.to_string(),
                 "plan": plan,
                 "text": text,
-                "context": self.context,
-                "skipped_windows": self.skip,
-                "rule": self.rule.to_string(),
+                "context": self.windows.context,
+                "skipped_windows": self.windows.skip,
+                "rule": self.windows.rule.to_string(),
                 "perplexity": perplexity,
                 "perplexity_f16": exact,
                 "loss": loss,
@@ -136,7 +112,7 @@ impl DivergenceTask {
             total.divergence / n,
             100.0 * same_top,
             comparison.bits_per_element,
-            self.context,
+            self.windows.context,
         ))
     }
 }

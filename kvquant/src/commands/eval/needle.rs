@@ -1,13 +1,13 @@
 //! `kvquant eval needle`
 
-use crate::commands::options::{ModelOptions, PlanOptions};
-use anyhow::Context;
+use crate::commands::options::{ModelOptions, PlanOptions, digest};
 use clap::Args;
 use common::command::{BadInput, InputContext, print, print_json};
 use common::journal::Journal;
 use common::progress::{Progress, Unit};
 use common::report::{Align, Table};
 use kvquant::eval::needle::{ESSAYS, Haystack, Needle};
+use kvquant::model::fingerprint;
 use serde_json::json;
 use std::path::{Path, PathBuf};
 
@@ -74,10 +74,10 @@ impl NeedleTask {
         let tokens = tokenizer.encode(&text, tokenizer.adds_bos())?;
         let run = json!({
             "eval": "needle",
-            "model": self.model.model,
+            "model": fingerprint(model.gguf())?,
             "weights": self.model.weights.to_string(),
             "plan": format!("{plan:?}"),
-            "text": kvquant::checksum::digest(&tokens),
+            "text": digest(&tokens),
             "seed": self.seed,
         });
         let mut journal = Journal::open(self.journal.as_deref(), &run)?;
@@ -88,7 +88,8 @@ impl NeedleTask {
             let mut found = vec![0; self.depths];
             for trial in 0..self.texts {
                 let needles = Needle::from_seed(self.seed.wrapping_add(trial), self.depths);
-                let haystack = Haystack::new(&tokenizer, &tokens, length, &needles)?;
+                let haystack =
+                    Haystack::new(&tokenizer, &tokens, trial as usize, length, &needles)?;
                 let part = format!("{length} tokens, {} needles, text {trial}", self.depths);
                 let outcome: Vec<bool> =
                     journal.outcome(&part, || Ok(haystack.ask(&model, &plan)?))?;
@@ -152,10 +153,15 @@ fn read_all(path: &Path) -> anyhow::Result<String> {
         }
     }
     files.sort();
-    anyhow::ensure!(!files.is_empty(), "{} has no .txt files", path.display());
+    if files.is_empty() {
+        anyhow::bail!(BadInput(format!("{} has no .txt files", path.display())));
+    }
     let texts: Vec<String> = files
         .iter()
-        .map(|file| std::fs::read_to_string(file).with_context(|| file.display().to_string()))
+        .map(|file| {
+            std::fs::read_to_string(file)
+                .bad_input(format!("the text {} can't be read", file.display()))
+        })
         .collect::<anyhow::Result<_>>()?;
     Ok(texts.join("\n\n"))
 }

@@ -255,6 +255,11 @@ impl Tokenizer {
         self.vocabulary.get(id).is_some_and(|token| token.kind == Kind::Control)
     }
 
+    /// How many tokens there are.
+    pub fn n_tokens(&self) -> usize {
+        self.vocabulary.len()
+    }
+
     /// The token that begins a sequence.
     pub fn bos(&self) -> Option<u32> {
         self.bos
