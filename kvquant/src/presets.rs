@@ -55,7 +55,7 @@ impl Preset {
         Some(Budget { bits, context: CONTEXT })
     }
 
-    /// The plan that is shipped for the model with this [fingerprint](crate::model::fingerprint).
+    /// The plan that is shipped for the model with this [fingerprint](fn@crate::model::fingerprint).
     ///
     /// # Errors
     /// If the plan's text can't be read, which the tests rule out.
