@@ -116,8 +116,9 @@ impl Plans {
 
     fn windows(&self, size: Size) -> Windows {
         let (context, skipped, n) = match (self.model, size) {
-            (SMOLLM2, Size::Full) => (8192, 1, 8),
-            (_, Size::Full) => (4096, 2, 4),
+            // The first five were looked at while formats and search were made.
+            (SMOLLM2, Size::Full) => (8192, 5, 8),
+            (_, Size::Full) => (4096, 10, 4),
             (_, Size::Quick) => (1024, 8, 1),
         };
         Windows { context, skipped, n, rule: ScoringRule::All }
