@@ -23,7 +23,7 @@ use common::command::mark_bad_input;
 #[command(name = "kvquant", version, max_term_width = 100)]
 #[command(after_help = concat!(
     "\
-Presets (--kv): a searched plan for each model, shipped for smollm2; for another it is found once and kept,
+Presets (--kv): a searched plan for each model, shipped for smollm2; for another it is found once,
 or see --no-search
 ",
     include_str!("../../presets/measured.txt"),

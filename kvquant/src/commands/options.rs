@@ -142,9 +142,21 @@ impl FromStr for PlanChoice {
         }
         let plan = match text.ends_with(".toml") {
             true => Plan::from_file(Path::new(text))?,
-            false => text.parse()?,
+            false => text.parse().map_err(or_a_preset)?,
         };
         Ok(PlanChoice::Plan(Box::new(plan)))
+    }
+}
+
+/// Where a text is no plan from its first letter on, a preset may have been meant.
+fn or_a_preset(error: kvquant::Error) -> kvquant::Error {
+    match error {
+        kvquant::Error::PlanSyntax { text, at, expected } if at.start == 0 => {
+            let presets = Preset::ALL.map(|preset| preset.to_string()).join(", ");
+            let expected = format!("a preset ({presets}), {expected}");
+            kvquant::Error::PlanSyntax { text, at, expected }
+        }
+        other => other,
     }
 }
 

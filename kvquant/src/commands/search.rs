@@ -35,7 +35,7 @@ pub struct SearchCommand {
     /// Tokens of the text that are used
     #[arg(long, value_name = "TOKENS", default_value_t = TOKENS)]
     tokens: usize,
-    /// For the plans drawn at random, on which the sums are checked
+    /// For the plans changed at random, on which the sums are checked
     #[arg(long, default_value_t = SEED)]
     seed: u64,
     /// What the plan calls itself

@@ -26,7 +26,7 @@ use std::time::Instant;
 
 /// Tokens of the text that a search measures on if nobody says how many.
 pub const TOKENS: usize = 1024;
-/// The seed of the plans drawn at random if nobody says another.
+/// The seed of the plans changed at random if nobody says another.
 pub const SEED: u64 = 1;
 
 /// Parts that are measured side by side: one fills the gaps that another's single threads leave.

@@ -114,6 +114,8 @@ fn bad_input_says_what_and_where() {
     );
     KVQUANT.fails(&["perplexity", "--kv", "missing.toml"], 2, "missing.toml");
     KVQUANT.fails(&["perplexity"], 2, "--kv <PLAN>");
+    let presets = "expected a preset (exact, balanced, small, tiny), kivi-BITS";
+    KVQUANT.fails(&["perplexity", "--kv", "balancd"], 2, presets);
     KVQUANT.fails(&["memory", "--kv", "asymkv-40/0"], 2, "the model has 30 layers");
     KVQUANT.fails(
         &["memory", "--kv", "kivi-2", "--model", "gpt-5"],
