@@ -197,9 +197,12 @@ pub fn assert_nmse(reference: &[f32], approximation: &[f32], bound: f64, label: 
     );
 }
 
-/// Says that a test was skipped, or fails it where `gate` says so.
+/// Says that a test was skipped, or fails it where the variable `gate` is 1.
+///
+/// # Panics
+/// If it is.
 #[track_caller]
-fn skip(gate: &str, why: &str) {
+pub fn skip(gate: &str, why: &str) {
     skip_unless(env::var_os(gate).is_some_and(|value| value == "1"), gate, why);
 }
 

@@ -95,6 +95,9 @@ pub enum Error {
         /// The fewest bits possible.
         least: f64,
     },
+    /// A GPU, its driver or its compiler can't do what was asked.
+    #[error("GPU: {0}")]
+    Gpu(String),
     /// Numbers handed to the cache or to attention do not have the shape that was announced.
     #[error("{operation}: {what} has {got} numbers, expected {expected}")]
     Shape {

@@ -8,6 +8,7 @@
 //! - [`policy`]: plans, the format of each layer's keys and values
 //! - [`cache`]: the quantized cache of a sequence; memory by arithmetic
 //! - [`attention`]: grouped-query attention over it
+//! - [`cuda`]: the same cache and attention on NVIDIA GPUs
 //! - [`model`]: Llama-family models from GGUF files on top
 //! - [`eval`]: perplexity, as decoding would give it; divergence, tasks, needles
 //! - [`analysis`]: what becomes of errors in keys and in values (section 3)
@@ -27,6 +28,7 @@
 pub mod analysis;
 pub mod attention;
 pub mod cache;
+pub mod cuda;
 mod error;
 pub mod eval;
 pub mod model;

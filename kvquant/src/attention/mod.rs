@@ -72,4 +72,6 @@ impl Heads {
 }
 
 #[cfg(test)]
+pub(crate) mod cases;
+#[cfg(test)]
 mod tests;

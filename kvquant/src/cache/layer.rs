@@ -120,7 +120,7 @@ impl Drop for Appended<'_> {
 
 /// Which side of a layer's cache.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Side {
+pub(crate) enum Side {
     /// Grouped along the tokens of a channel.
     Keys,
     /// Grouped along the channels of a token.
@@ -377,7 +377,7 @@ impl SideCache {
 }
 
 /// When this side packs its tokens.
-pub(super) fn retention(side: Side, format: &SideFormat, plan: &Plan) -> Retention {
+pub(crate) fn retention(side: Side, format: &SideFormat, plan: &Plan) -> Retention {
     let (window, group) = (plan.window, plan.group);
     match (format, side) {
         (SideFormat::F16, _) => Retention::KeepAll,
@@ -389,7 +389,7 @@ pub(super) fn retention(side: Side, format: &SideFormat, plan: &Plan) -> Retenti
 }
 
 /// The channels of a head of integer keys, if they are that.
-pub(super) fn key_channels(format: &SideFormat, head_idx: usize) -> Option<KeyChannels> {
+pub(crate) fn key_channels(format: &SideFormat, head_idx: usize) -> Option<KeyChannels> {
     match format {
         SideFormat::Int(bits) => Some(KeyChannels::uniform(*bits)),
         SideFormat::IntHeads(heads) => Some(KeyChannels::uniform(heads[head_idx])),
@@ -399,7 +399,7 @@ pub(super) fn key_channels(format: &SideFormat, head_idx: usize) -> Option<KeyCh
 }
 
 /// The bits of a head of integer values, if they are that.
-pub(super) fn value_bits(format: &SideFormat, head_idx: usize) -> Option<u32> {
+pub(crate) fn value_bits(format: &SideFormat, head_idx: usize) -> Option<u32> {
     match format {
         SideFormat::Int(bits) => Some(u32::from(*bits)),
         SideFormat::IntHeads(heads) => Some(u32::from(heads[head_idx])),

@@ -6,6 +6,7 @@
 #![allow(clippy::print_stderr)]
 
 mod analyze;
+mod bench;
 mod devices;
 mod eval;
 mod generate;
@@ -55,6 +56,7 @@ pub struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     Analyze(analyze::Analyze),
+    Bench(bench::Bench),
     Devices(devices::DevicesCommand),
     Eval(eval::Eval),
     Generate(generate::Generate),
@@ -68,6 +70,7 @@ impl Cli {
     pub fn run(self) -> anyhow::Result<()> {
         let result = match self.command {
             Command::Analyze(command) => command.run(),
+            Command::Bench(command) => command.run(),
             Command::Devices(command) => command.run(),
             Command::Eval(command) => command.run(),
             Command::Generate(command) => command.run(),

@@ -1,0 +1,171 @@
+//! Attention on a GPU against the reference, over the list of cases of the CPU and more.
+
+use super::cache::{NewTokens, Output};
+use super::gpu::{Kernels, Source};
+use super::nvrtc::Nvrtc;
+use super::{CacheSize, Gpu, GpuCache};
+use crate::Error;
+use crate::attention::cases::{cases, numbers};
+use crate::attention::{Heads, reference};
+use crate::cache::{CacheShape, KvCache};
+use crate::policy::{KeyChannels, LayerFormat, Plan, Rule, SideFormat};
+use common::tensor::nmse;
+use common::testing;
+use rand::{RngExt, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+use std::sync::Arc;
+
+/// Weights and queries in half precision against double; a few codes differ where the CPU and the GPU round a
+/// scale differently.
+const MAX_NMSE: f64 = 5e-5;
+
+const MORE_PLANS: &[&str] = &[
+    "int1/int1:group=64,window=64,sinks=4,rotate=values",
+    "int2/int2:group=128,window=128",
+    "int4/int4:group=64,window=32",
+    "int8/int8:group=64,window=64",
+    "int3/rtn4:group=64,window=64",
+    "rtn2/int2:group=32,window=64,sinks=20",
+    "f16/int2:window=30",
+    "int2/f16:group=64,window=0",
+    "kivi-2",
+];
+
+const MORE_HEADS: &[Heads] = &[
+    Heads { n_heads: 9, n_kv_heads: 3, head_dim: 64 },
+    Heads { n_heads: 2, n_kv_heads: 2, head_dim: 128 },
+    Heads { n_heads: 8, n_kv_heads: 2, head_dim: 128 },
+    Heads { n_heads: 14, n_kv_heads: 2, head_dim: 64 },
+    Heads { n_heads: 16, n_kv_heads: 1, head_dim: 128 },
+];
+
+const MORE_CHUNKS: &[&[usize]] = &[&[400, 1, 1], &[1, 1, 70, 300, 1, 64, 128, 1]];
+
+fn gpu() -> Option<Arc<Gpu>> {
+    let found = testing::gpu()?;
+    Some(Gpu::open(found.index, None).unwrap())
+}
+
+/// Bits for each channel, in ranges, and for each head, like the plans of a search.
+fn mixed_plan(heads: Heads, group: usize) -> Plan {
+    let mut rng = ChaCha8Rng::seed_from_u64(3);
+    let keys = (0..heads.n_kv_heads).map(|_| {
+        let bits: Vec<u8> = (0..heads.head_dim / 2)
+            .flat_map(|_| {
+                let bits = rng.random_range(0..6);
+                [bits, bits]
+            })
+            .collect();
+        let ranges = vec![KeyChannels::range_octave(3.0); heads.head_dim];
+        KeyChannels::new(bits, ranges)
+    });
+    let keys = SideFormat::IntChannels(keys.collect());
+    let values = SideFormat::IntHeads((0..heads.n_kv_heads).map(|head| 1 + head as u8 % 4).collect());
+    let mut plan = Plan::new(Rule::Uniform(LayerFormat { keys, values }));
+    plan.group = group;
+    plan.window = 64;
+    plan.sinks = 4;
+    plan.rotate.values = true;
+    plan
+}
+
+fn gpu_cases() -> Vec<(Plan, Heads, &'static [usize])> {
+    let more = MORE_HEADS.iter().flat_map(|&heads| {
+        let named = MORE_PLANS.iter().map(|plan| plan.parse().unwrap());
+        let mixed = [64, 128].map(|group| mixed_plan(heads, group));
+        named.chain(mixed).flat_map(move |plan: Plan| {
+            MORE_CHUNKS.iter().map(move |&chunks| (plan.clone(), heads, chunks))
+        })
+    });
+    cases().chain(more).collect()
+}
+
+#[test]
+fn the_gpu_equals_the_reference() {
+    let Some(gpu) = gpu() else { return };
+    let (mut n_run, mut worst) = (0, 0.0f64);
+    let mut failures = Vec::new();
+    for (plan, heads, chunks) in gpu_cases() {
+        let Heads { n_kv_heads, head_dim, .. } = heads;
+        let size = CacheSize {
+            n_sequences: 1,
+            capacity: chunks.iter().sum(),
+            most_new: *chunks.iter().max().unwrap(),
+        };
+        let mut device = match GpuCache::new(&gpu, 1, heads, &plan, size) {
+            Ok(cache) => cache,
+            Err(Error::PlanDoesNotFit { problem, .. }) => {
+                assert!(problem.contains("GPUs"), "{plan}: {problem}");
+                continue;
+            }
+            Err(error) => panic!("{plan}: {error}"),
+        };
+        assert_eq!(
+            device.bytes(),
+            GpuCache::planned_bytes(device.shape(), &plan, size).unwrap(),
+            "{plan}"
+        );
+        let mut cache =
+            KvCache::new(CacheShape { n_layers: 1, n_kv_heads, head_dim }, &plan).unwrap();
+        let mut rng = ChaCha8Rng::seed_from_u64(7);
+        for &n_new in chunks {
+            let kv_len = n_new * n_kv_heads * head_dim;
+            let (k, v) = (numbers(&mut rng, kv_len), numbers(&mut rng, kv_len));
+            let queries = numbers(&mut rng, n_new * heads.row_len());
+            let appended = cache.layer_mut(0).append(&k, &v).unwrap();
+            let mut expected = vec![0.0; queries.len()];
+            reference::attend(&appended, heads, &queries, &mut expected).unwrap();
+            drop(appended);
+
+            let stream = gpu.stream();
+            let [q, k, v] = [&queries, &k, &v].map(|host| stream.clone_htod(host).unwrap());
+            let mut output = stream.clone_htod(&vec![f32::NAN; queries.len()]).unwrap();
+            device.check_room(n_new).unwrap();
+            let new = NewTokens { n_new, queries: &q, keys: &k, values: &v };
+            device.attend(0, &new, &mut Output::Single(&mut output)).unwrap();
+            device.advance(n_new).unwrap();
+            let output = stream.clone_dtoh(&output).unwrap();
+            let error = nmse(&expected, &output);
+            worst = worst.max(error);
+            if !(error < MAX_NMSE) {
+                failures.push(format!("{plan} {heads:?} {chunks:?} at {n_new}: {error:e}"));
+                break;
+            }
+        }
+        n_run += 1;
+    }
+    assert!(failures.is_empty(), "{} of {n_run}:\n{}", failures.len(), failures.join("\n"));
+    assert!(n_run > 150, "{n_run} cases ran");
+    println!("{n_run} cases, the largest error {worst:e}");
+}
+
+/// For GPUs that aren't here, too: Ampere, Hopper, Blackwell.
+#[test]
+fn kernels_compile_for_every_architecture() {
+    let compiler = match Nvrtc::load() {
+        Ok(compiler) => compiler,
+        Err(why) => return testing::skip("REQUIRE_NVRTC", &why),
+    };
+    let forms = [(64, 0, 0, 64), (64, 1, 1, 64), (128, 1, 1, 128), (128, 2, 2, 32), (64, 3, 1, 64)];
+    for architecture in ["sm_80", "sm_90", "sm_100"] {
+        for (head_dim, keys, values, group) in forms {
+            for source in [Source::Attend, Source::Append] {
+                let numbers = [
+                    ("HEAD_DIM", head_dim),
+                    ("KEYS", keys),
+                    ("VALUES", values),
+                    ("KEY_GROUP", group),
+                    ("VALUE_GROUP", 32),
+                ];
+                let defines = numbers.map(|(name, number)| format!("{name}={number}"));
+                let kernels = Kernels { source, defines: defines.into() };
+                let (text, options) = kernels.for_compiler();
+                let code = compiler.compile(&text, architecture, &options).unwrap();
+                assert!(code.starts_with(b"\x7fELF"), "{kernels:?} for {architecture}");
+            }
+        }
+        let kernels = Kernels { source: Source::Measure, defines: Vec::new() };
+        let (text, options) = kernels.for_compiler();
+        compiler.compile(&text, architecture, &options).unwrap();
+    }
+}
