@@ -13,7 +13,7 @@ pub use head::{HeadErrors, Spread, TokenView};
 
 use crate::Result;
 use crate::cache::KvCache;
-use crate::model::{AttentionInputs, Llama};
+use crate::model::{AttentionInputs, LanguageModel, Llama};
 use crate::policy::Plan;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};

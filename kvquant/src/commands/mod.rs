@@ -10,6 +10,7 @@ mod bench;
 mod devices;
 mod eval;
 mod generate;
+mod gpu;
 mod memory;
 mod options;
 mod perplexity;

@@ -9,6 +9,7 @@ use common::command::{BadInput, InputContext};
 use common::progress::Progress;
 use kvquant::cache::CacheShape;
 use kvquant::eval::{Protocol, ScoringRule};
+use kvquant::model::config::Config;
 use kvquant::model::gguf::Gguf;
 use kvquant::model::tokenizer::Tokenizer;
 use kvquant::model::{Llama, WeightFormat, fingerprint};
@@ -39,15 +40,20 @@ impl ModelOptions {
         let gguf = self.open()?;
         let tokenizer = Tokenizer::from_gguf(&gguf)?;
         let model = Llama::load(gguf, self.weights)?;
-        if tokenizer.n_tokens() > model.vocab_size() {
+        self.check_tokenizer(&tokenizer, model.vocab_size())?;
+        Ok((model, tokenizer))
+    }
+
+    /// Checks that the model can embed every token.
+    pub fn check_tokenizer(&self, tokenizer: &Tokenizer, vocab_size: usize) -> anyhow::Result<()> {
+        if tokenizer.n_tokens() > vocab_size {
             anyhow::bail!(BadInput(format!(
-                "{}: the tokenizer has {} tokens, the model's embedding {}",
+                "{}: the tokenizer has {} tokens, the model's embedding {vocab_size}",
                 self.model,
                 tokenizer.n_tokens(),
-                model.vocab_size()
             )));
         }
-        Ok((model, tokenizer))
+        Ok(())
     }
 }
 
@@ -81,14 +87,39 @@ impl PlanOptions {
         model: &Llama,
         tokenizer: &Tokenizer,
     ) -> anyhow::Result<Plan> {
+        self.plan_or_search(model.gguf(), |preset, fingerprint| {
+            search(preset, options, model, tokenizer, fingerprint)
+        })
+    }
+
+    /// The same for a model that is not loaded on the CPU; it is if a plan is searched for.
+    pub fn plan_of_file(
+        &self,
+        options: &ModelOptions,
+        gguf: &Gguf,
+        tokenizer: &Tokenizer,
+    ) -> anyhow::Result<Plan> {
+        self.plan_or_search(gguf, |preset, fingerprint| {
+            let (model, _) = options.load()?;
+            search(preset, options, &model, tokenizer, fingerprint)
+        })
+    }
+
+    fn plan_or_search(
+        &self,
+        gguf: &Gguf,
+        search: impl FnOnce(Preset, &str) -> anyhow::Result<Plan>,
+    ) -> anyhow::Result<Plan> {
         Ok(self.with_window(match &self.kv {
             PlanChoice::Plan(plan) => (**plan).clone(),
             PlanChoice::Preset(preset) => {
-                let fingerprint = fingerprint(model.gguf())?;
+                let fingerprint = fingerprint(gguf)?;
                 match known(*preset, &fingerprint)? {
                     Some(plan) => plan,
-                    None if self.no_search => preset.uniform(model.config().cache_shape())?,
-                    None => search(*preset, options, model, tokenizer, &fingerprint)?,
+                    None if self.no_search => {
+                        preset.uniform(Config::from_gguf(gguf)?.cache_shape())?
+                    }
+                    None => search(*preset, &fingerprint)?,
                 }
             }
         }))

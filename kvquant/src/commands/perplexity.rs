@@ -1,10 +1,14 @@
 //! `kvquant perplexity`
 
+use super::gpu::{GpuOptions, OnGpu};
 use super::options::{ModelOptions, PlanOptions, WindowOptions};
 use clap::Args;
 use common::command::{print, print_json};
 use common::progress::{Progress, Unit};
 use kvquant::eval::{Evaluation, evaluate};
+use kvquant::model::LanguageModel;
+use kvquant::model::tokenizer::Tokenizer;
+use kvquant::policy::Plan;
 use serde_json::json;
 use std::time::Instant;
 
@@ -16,7 +20,8 @@ use std::time::Instant;
 #[command(after_help = "\
 Example:
   kvquant perplexity --kv asymkv-30/0 --context 1024 --windows 4
-  kvquant perplexity --kv q8_0/q4_0 --rule second-half --text book.txt --json")]
+  kvquant perplexity --kv q8_0/q4_0 --rule second-half --text book.txt --json
+  kvquant perplexity --kv small --gpu 0")]
 pub struct Perplexity {
     #[command(flatten)]
     model: ModelOptions,
@@ -24,6 +29,8 @@ pub struct Perplexity {
     plan: PlanOptions,
     #[command(flatten)]
     windows: WindowOptions,
+    #[command(flatten)]
+    gpu: GpuOptions,
     /// Print one JSON object
     #[arg(long)]
     json: bool,
@@ -32,21 +39,40 @@ pub struct Perplexity {
 impl Perplexity {
     /// Runs the command.
     pub fn run(self) -> anyhow::Result<()> {
-        let (model, tokenizer) = self.model.load()?;
-        let plan = self.plan.plan(&self.model, &model, &tokenizer)?;
-        let (name, tokens) = self.windows.tokens(&tokenizer)?;
-        let protocol = self.windows.protocol(&tokenizer);
+        match self.gpu.gpu {
+            None => {
+                let (model, tokenizer) = self.model.load()?;
+                let plan = self.plan.plan(&self.model, &model, &tokenizer)?;
+                self.score(&model, &plan, &tokenizer, None)
+            }
+            Some(ordinal) => {
+                let on_gpu = OnGpu::load(&self.model, ordinal, self.gpu.gpu_weights)?;
+                let plan = on_gpu.plan(&self.plan, &self.model)?;
+                self.score(&on_gpu.model, &plan, &on_gpu.tokenizer, Some(on_gpu.gpu.name()))
+            }
+        }
+    }
+
+    fn score(
+        &self,
+        model: &impl LanguageModel,
+        plan: &Plan,
+        tokenizer: &Tokenizer,
+        gpu: Option<&str>,
+    ) -> anyhow::Result<()> {
+        let (name, tokens) = self.windows.tokens(tokenizer)?;
+        let protocol = self.windows.protocol(tokenizer);
         let n_windows = protocol.windows(&tokens)?.len();
         let progress = Progress::stderr();
         let bar = progress.bar(&plan.to_string(), Some(n_windows as u64), Unit::Items("windows"));
         let start = Instant::now();
-        let evaluation = evaluate(&model, &tokens, &plan, protocol, |window| {
+        let evaluation = evaluate(model, &tokens, plan, protocol, |window| {
             bar.advance(1);
             bar.message(format!("perplexity {:.3}", window.perplexity()));
         })?;
         bar.finish();
         let seconds = start.elapsed().as_secs_f64();
-        self.print(&plan.to_string(), &name, &evaluation, seconds)
+        self.print(&plan.to_string(), &name, &evaluation, seconds, gpu)
     }
 
     fn print(
@@ -55,6 +81,7 @@ impl Perplexity {
         text: &str,
         evaluation: &Evaluation,
         seconds: f64,
+        gpu: Option<&str>,
     ) -> anyhow::Result<()> {
         let total = evaluation.total();
         let bytes = evaluation.cache_bytes;
@@ -62,7 +89,7 @@ impl Perplexity {
         if self.json {
             let windows: Vec<f64> =
                 evaluation.windows.iter().map(|window| window.perplexity()).collect();
-            return print_json(&json!({
+            let mut report = json!({
                 "model": self.model.model,
                 "weights": self.model.weights.to_string(),
                 "plan": plan,
@@ -78,7 +105,12 @@ impl Perplexity {
                 "k_bytes": bytes.keys,
                 "v_bytes": bytes.values,
                 "seconds": seconds,
-            }));
+            });
+            if let Some(gpu) = gpu {
+                report["gpu"] = gpu.into();
+                report["weights"] = self.gpu.gpu_weights.to_string().into();
+            }
+            return print_json(&report);
         }
         print(&format!(
             "perplexity        {:.4}\n\

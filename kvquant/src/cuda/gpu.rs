@@ -22,6 +22,7 @@ pub struct Gpu {
     architecture: String,
     multiprocessors: usize,
     l2_bytes: usize,
+    shared_bytes: i32,
     /// Where compiled kernels are kept between runs.
     cache: Option<PathBuf>,
     compiler: OnceLock<std::result::Result<Nvrtc, String>>,
@@ -51,6 +52,7 @@ pub(super) enum Source {
     Attend,
     Append,
     Measure,
+    Model,
 }
 
 impl Source {
@@ -61,6 +63,7 @@ impl Source {
             Source::Attend => [LAYOUT, include_str!("kernels/attend.cu")].concat(),
             Source::Append => [LAYOUT, include_str!("kernels/append.cu")].concat(),
             Source::Measure => include_str!("kernels/measure.cu").to_owned(),
+            Source::Model => include_str!("kernels/model.cu").to_owned(),
         }
     }
 
@@ -94,13 +97,17 @@ impl Gpu {
         // SAFETY: everything here runs on one stream, in its order; no slice needs events of its own.
         unsafe { context.disable_event_tracking() };
         let stream = context.new_stream()?;
-        let l2 = context.attribute(sys::CUdevice_attribute::CU_DEVICE_ATTRIBUTE_L2_CACHE_SIZE)?;
+        use sys::CUdevice_attribute as Attribute;
+        let l2 = context.attribute(Attribute::CU_DEVICE_ATTRIBUTE_L2_CACHE_SIZE)?;
+        let shared =
+            context.attribute(Attribute::CU_DEVICE_ATTRIBUTE_MAX_SHARED_MEMORY_PER_BLOCK_OPTIN)?;
         Ok(Arc::new(Gpu {
             stream,
             name: found.name.clone(),
             architecture: format!("sm_{}{}", found.compute_major, found.compute_minor),
             multiprocessors: found.multiprocessors as usize,
             l2_bytes: usize::try_from(l2).unwrap_or(0),
+            shared_bytes: shared,
             cache,
             compiler: OnceLock::new(),
             modules: Mutex::new(HashMap::new()),
@@ -121,6 +128,11 @@ impl Gpu {
     /// Bytes of the second-level cache.
     pub fn l2_bytes(&self) -> usize {
         self.l2_bytes
+    }
+
+    /// Bytes of shared memory that a block of threads may ask for.
+    pub(super) fn shared_bytes(&self) -> i32 {
+        self.shared_bytes
     }
 
     /// The stream that everything runs on.
@@ -206,11 +218,7 @@ impl From<DriverError> for Error {
 }
 
 /// A launch of `grid` blocks of `threads` threads.
-pub(super) fn launch_config(
-    grid: [usize; 3],
-    threads: usize,
-    shared_bytes: usize,
-) -> LaunchConfig {
+pub(super) fn launch_config(grid: [usize; 3], threads: usize, shared_bytes: usize) -> LaunchConfig {
     let [x, y, z] = grid.map(|blocks| u32::try_from(blocks).unwrap_or(u32::MAX));
     LaunchConfig {
         grid_dim: (x, y, z),

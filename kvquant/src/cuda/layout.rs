@@ -28,12 +28,13 @@ pub(super) enum Params {
 #[derive(Debug, Clone, Copy, Default)]
 #[repr(C)]
 pub(super) struct Head {
-    pub(super) code_offset: u64,
-    pub(super) param_offset: u64,
+    pub(super) offset: u64,
+    pub(super) record_bytes: u32,
     pub(super) block_bytes: u32,
     pub(super) param_bytes: u32,
     pub(super) pairs: u32,
     pub(super) singles: u32,
+    pub(super) reserved: u32,
 }
 
 /// `Channel` of the kernels.
@@ -51,15 +52,13 @@ pub(super) struct Channel {
 #[derive(Debug, Clone, Copy, Default)]
 #[repr(C)]
 pub(super) struct SideArgs {
-    pub(super) codes: u64,
-    pub(super) params: u64,
+    pub(super) packed: u64,
     pub(super) sinks: u64,
     pub(super) ring: u64,
     pub(super) chunk: u64,
     pub(super) heads: u64,
     pub(super) channels: u64,
-    pub(super) sequence_code_bytes: u64,
-    pub(super) sequence_param_bytes: u64,
+    pub(super) sequence_bytes: u64,
     pub(super) sink_rows: u32,
     pub(super) ring_rows: u32,
     pub(super) chunk_rows: u32,
@@ -88,8 +87,7 @@ pub(super) struct SideLayout {
     pub(super) ring_rows: usize,
     pub(super) sink_rows: usize,
     /// Of one sequence.
-    pub(super) code_bytes: usize,
-    pub(super) param_bytes: usize,
+    pub(super) packed_bytes: usize,
 }
 
 /// One layer.
@@ -162,9 +160,8 @@ impl SideLayout {
         if !packs {
             return Ok(layout);
         }
-        let unit = group.max(BLOCK);
-        let n_blocks = capacity.next_multiple_of(unit) / BLOCK;
-        let n_groups = capacity.next_multiple_of(unit) / group;
+        let n_units = capacity.div_ceil(layout.unit());
+        let (n_groups, n_blocks) = (layout.sets(), layout.unit() / BLOCK);
         for head_idx in 0..shape.n_kv_heads {
             let channels = match format {
                 SideFormat::Rtn(width) => crate::policy::KeyChannels::uniform(width.bits() as u8),
@@ -185,18 +182,19 @@ impl SideLayout {
                 scales += usize::from(bits > 0);
             }
             let number = if params == Params::Bytes { 1 } else { 2 };
+            // Columns of digits are stored by fours.
+            let block_bytes = pairs.div_ceil(4) * 64 + singles.div_ceil(4) * 32;
+            let param_bytes = ((shape.head_dim + scales) * number).next_multiple_of(ALIGNMENT);
             layout.push_head(
                 Head {
-                    // Columns of digits are stored by fours.
-                    block_bytes: (pairs.div_ceil(4) * 64 + singles.div_ceil(4) * 32) as u32,
-                    param_bytes: ((shape.head_dim + scales) * number).next_multiple_of(ALIGNMENT)
-                        as u32,
+                    record_bytes: (n_groups * param_bytes + n_blocks * block_bytes) as u32,
+                    block_bytes: block_bytes as u32,
+                    param_bytes: param_bytes as u32,
                     pairs: pairs as u32,
                     singles: singles as u32,
                     ..Head::default()
                 },
-                n_blocks,
-                n_groups,
+                n_units,
             );
         }
         Ok(layout)
@@ -238,15 +236,16 @@ impl SideLayout {
                 _ => value_bits(format, head_idx).expect("integer values"),
             };
             let number = if params == Params::Bytes { 1 } else { 4 * (shape.head_dim / group) };
+            let block_bytes = bits as usize * BLOCK * shape.head_dim / 8;
             layout.push_head(
                 Head {
-                    block_bytes: (bits as usize * BLOCK * shape.head_dim / 8) as u32,
+                    record_bytes: (block_bytes + number * BLOCK) as u32,
+                    block_bytes: block_bytes as u32,
                     param_bytes: (number * BLOCK) as u32,
                     pairs: bits / 2,
                     singles: bits % 2,
                     ..Head::default()
                 },
-                n_blocks,
                 n_blocks,
             );
         }
@@ -275,19 +274,23 @@ impl SideLayout {
             retention,
             ring_rows: needed.min(capacity).next_multiple_of(BLOCK),
             sink_rows: plan.sinks.min(capacity).next_multiple_of(16),
-            code_bytes: 0,
-            param_bytes: 0,
+            packed_bytes: 0,
         }
     }
 
-    fn push_head(&mut self, head: Head, n_blocks: usize, n_params: usize) {
-        self.heads.push(Head {
-            code_offset: self.code_bytes as u64,
-            param_offset: self.param_bytes as u64,
-            ..head
-        });
-        self.code_bytes += head.block_bytes as usize * n_blocks;
-        self.param_bytes += head.param_bytes as usize * n_params;
+    fn push_head(&mut self, head: Head, n_records: usize) {
+        self.heads.push(Head { offset: self.packed_bytes as u64, ..head });
+        self.packed_bytes += head.record_bytes as usize * n_records;
+    }
+
+    /// Tokens of a record of keys.
+    pub(super) fn unit(&self) -> usize {
+        self.group.max(BLOCK)
+    }
+
+    /// Groups of a record of keys.
+    pub(super) fn sets(&self) -> usize {
+        BLOCK.div_ceil(self.group)
     }
 
     /// Half-precision rows of a KV head of a sequence.
@@ -304,8 +307,7 @@ impl SideLayout {
             Retention::Slide { window } => (3, window, 1),
         };
         SideArgs {
-            sequence_code_bytes: self.code_bytes as u64,
-            sequence_param_bytes: self.param_bytes as u64,
+            sequence_bytes: self.packed_bytes as u64,
             sink_rows: self.sink_rows as u32,
             ring_rows: self.ring_rows as u32,
             chunk_rows: chunk_rows as u32,

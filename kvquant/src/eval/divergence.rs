@@ -7,7 +7,7 @@
 use super::perplexity::{Evaluation, Protocol, WindowScore};
 use super::probability::LogProbabilities;
 use crate::Result;
-use crate::model::{Chunk, Llama};
+use crate::model::{Chunk, LanguageModel, Llama};
 use crate::policy::Plan;
 use candle_core::Tensor;
 use rayon::prelude::*;

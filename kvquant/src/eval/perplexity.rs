@@ -7,11 +7,10 @@
 //! no loss at any width.)
 
 use super::probability::LogProbabilities;
-use crate::cache::{CacheBytes, KvCache};
-use crate::model::{Chunk, Llama};
+use crate::cache::CacheBytes;
+use crate::model::LanguageModel;
 use crate::policy::Plan;
 use crate::{Error, Result};
-use candle_core::Tensor;
 use rayon::prelude::*;
 use serde::Serialize;
 use std::fmt;
@@ -158,7 +157,7 @@ impl Evaluation {
 /// If the text is shorter than a window, the window too short to score or longer than the model's context, the
 /// plan does not fit the model, or the model fails.
 pub fn evaluate(
-    model: &Llama,
+    model: &impl LanguageModel,
     tokens: &[u32],
     plan: &Plan,
     protocol: Protocol,
@@ -169,9 +168,9 @@ pub fn evaluate(
     model.check_tokens(tokens)?;
     model.check_context(protocol.context)?;
     for window in protocol.windows(tokens)? {
-        let mut cache = model.new_cache(plan)?;
+        let mut cache = model.cache_for(plan, protocol.context, protocol.chunk)?;
         let score = score_window(model, &window, &mut cache, protocol)?;
-        cache_bytes = cache.bytes();
+        cache_bytes = model.cache_bytes(&cache);
         on_window(score);
         windows.push(score);
     }
@@ -180,28 +179,26 @@ pub fn evaluate(
     Ok(Evaluation { windows, cache_bytes, bits_per_element })
 }
 
-fn score_window(
-    model: &Llama,
+fn score_window<Model: LanguageModel>(
+    model: &Model,
     window: &[u32],
-    cache: &mut KvCache,
+    cache: &mut Model::Cache,
     protocol: Protocol,
 ) -> Result<WindowScore> {
     let mut nlls = Vec::with_capacity(window.len());
     for (first, tokens, scored) in protocol.chunks(window) {
         let targets = &window[first + scored.start + 1..first + scored.end + 1];
-        let logits = model.forward(&mut [Chunk { cache, tokens, logits: scored }])?.remove(0);
-        nlls.extend(negative_log_likelihoods(&logits, targets)?);
+        let logits = model.read(cache, tokens, scored)?;
+        nlls.extend(negative_log_likelihoods(&logits, model.vocab_size(), targets));
     }
     Ok(WindowScore { nll: nlls.iter().sum(), n_tokens: nlls.len() })
 }
 
-/// For each row of `logits`, `[rows][vocab]`, -ln of the probability of the row's target.
-fn negative_log_likelihoods(logits: &Tensor, targets: &[u32]) -> Result<Vec<f64>> {
-    let vocab_size = logits.dim(1)?;
-    let logits: Vec<f32> = logits.flatten_all()?.to_vec1()?;
-    Ok(logits
+/// For each row of `logits`, `[rows][vocab_size]`, -ln of the probability of the row's target.
+fn negative_log_likelihoods(logits: &[f32], vocab_size: usize, targets: &[u32]) -> Vec<f64> {
+    logits
         .par_chunks_exact(vocab_size)
         .zip(targets)
         .map(|(row, &target)| -LogProbabilities::of(row).at(target as usize))
-        .collect())
+        .collect()
 }

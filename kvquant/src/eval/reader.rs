@@ -3,7 +3,7 @@
 use super::probability::LogProbabilities;
 use crate::cache::KvCache;
 use crate::model::tokenizer::Tokenizer;
-use crate::model::{Chunk, Llama};
+use crate::model::{Chunk, LanguageModel, Llama};
 use crate::policy::Plan;
 use crate::{Error, Result};
 

@@ -2,6 +2,7 @@
 
 use super::config::Config;
 use super::gguf::Gguf;
+use super::language_model::LanguageModel;
 use super::rope::{Rope, Turns};
 use super::weights::{Linear, WeightFormat, checked, vector};
 use crate::attention::attend;
@@ -156,32 +157,6 @@ impl Llama {
                 return refuse("the range of logits", chunk.logits.end, expected);
             }
             self.check_tokens(chunk.tokens)?;
-        }
-        Ok(())
-    }
-
-    /// Checks that the model has these tokens.
-    ///
-    /// # Errors
-    /// If one is not in the vocabulary.
-    pub fn check_tokens(&self, tokens: &[u32]) -> Result<()> {
-        match tokens.iter().find(|&&token| token as usize >= self.vocab_size) {
-            None => Ok(()),
-            Some(token) => Err(Error::Tokenizer(format!(
-                "token {token} is not in the vocabulary of {}",
-                self.vocab_size
-            ))),
-        }
-    }
-
-    /// Checks that a text of so many tokens is no longer than those that the model was trained on.
-    ///
-    /// # Errors
-    /// [`Error::ContextTooLong`] if it is.
-    pub fn check_context(&self, n_tokens: usize) -> Result<()> {
-        let most = self.config.context_len;
-        if n_tokens > most {
-            return Err(Error::ContextTooLong { n_tokens, most });
         }
         Ok(())
     }

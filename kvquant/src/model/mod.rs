@@ -8,6 +8,7 @@
 //! | [`weights`] | weight matrices, as stored, as `Q8_0` or in single precision |
 //! | [`rope`] | rotary position embedding |
 //! | [`llama`] | the forward pass over a quantized cache |
+//! | [`language_model`] | what an evaluation asks of a model, whatever runs it |
 //! | [`tokenizer`] | text to tokens and back, from the file's own vocabulary |
 //! | [`chat`] | conversations as the text that the model was trained on |
 //! | [`sample`] | the next token from logits |
@@ -17,6 +18,7 @@ pub mod chat;
 pub mod config;
 pub mod fingerprint;
 pub mod gguf;
+pub mod language_model;
 pub mod llama;
 pub mod rope;
 pub mod sample;
@@ -25,10 +27,11 @@ pub mod tokenizer;
 pub mod weights;
 
 pub use fingerprint::fingerprint;
+pub use language_model::LanguageModel;
 pub use llama::{AttentionInputs, Chunk, Llama};
 pub use weights::WeightFormat;
 
 /// Writes small GGUF files: shared with the integration tests.
 #[cfg(test)]
 #[path = "../../tests/it/gguf_writer.rs"]
-mod gguf_writer;
+pub(crate) mod gguf_writer;

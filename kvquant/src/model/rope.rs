@@ -57,6 +57,16 @@ impl Rope {
         Ok(Rope { layout, head_dim: config.heads.head_dim, frequencies })
     }
 
+    /// Which channels turn together.
+    pub fn layout(&self) -> RopeLayout {
+        self.layout
+    }
+
+    /// Radians a position, for each turned pair of channels.
+    pub fn frequencies(&self) -> &[f64] {
+        &self.frequencies
+    }
+
     /// Cosines and sines for these positions.
     pub fn turns(&self, positions: impl Iterator<Item = usize>) -> Turns {
         let turn = |position: usize, frequency: &f64| {

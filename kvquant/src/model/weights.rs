@@ -116,7 +116,7 @@ pub fn vector(gguf: &Gguf, name: &str, len: usize) -> Result<Tensor> {
 }
 
 /// The tensor `name`, if it has this shape.
-pub(super) fn checked<'a>(gguf: &'a Gguf, name: &str, shape: &[usize]) -> Result<TensorView<'a>> {
+pub(crate) fn checked<'a>(gguf: &'a Gguf, name: &str, shape: &[usize]) -> Result<TensorView<'a>> {
     let tensor = gguf.tensor(name)?;
     if tensor.shape != shape {
         let problem = format!("has the shape {:?}, the model needs {shape:?}", tensor.shape);

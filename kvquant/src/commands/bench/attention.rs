@@ -1,5 +1,6 @@
 //! `kvquant bench attention`
 
+use super::parse_tokens;
 use clap::Args;
 use common::command::{print, print_json};
 use common::report::{Align, Table};
@@ -35,7 +36,7 @@ pub struct Attention {
     #[arg(long, default_value_t = 8)]
     kv_heads: usize,
     /// Tokens of a sequence; 4k is 4096
-    #[arg(long, value_delimiter = ',', value_parser = parse_tokens, default_value = "32k")]
+    #[arg(long, value_delimiter = ',', value_parser = parse_context, default_value = "32k")]
     contexts: Vec<usize>,
     /// Sequences
     #[arg(long, value_delimiter = ',', default_value = "2")]
@@ -85,11 +86,8 @@ impl Attention {
     pub fn run(self) -> anyhow::Result<()> {
         let gpu = Gpu::open(self.device, None)?;
         let bandwidth = read_bandwidth(&gpu)?;
-        let mut report = Report {
-            gpu: gpu.name().to_owned(),
-            read_bytes_per_s: bandwidth,
-            rows: Vec::new(),
-        };
+        let mut report =
+            Report { gpu: gpu.name().to_owned(), read_bytes_per_s: bandwidth, rows: Vec::new() };
         for &head_dim in &self.head_dims {
             for &group_size in &self.groups {
                 for &context in &self.contexts {
@@ -118,7 +116,12 @@ impl Attention {
         }
     }
 
-    fn cases(&self, heads: Heads, context: usize, n_sequences: usize) -> Vec<(String, AttentionCase)> {
+    fn cases(
+        &self,
+        heads: Heads,
+        context: usize,
+        n_sequences: usize,
+    ) -> Vec<(String, AttentionCase)> {
         let bits = self.bits.iter().map(|&bits| match bits {
             16 => ("f16".to_owned(), Plan::f16()),
             bits => (format!("{bits} bits"), integer_plan(heads, bits, self.key_group)),
@@ -183,14 +186,10 @@ fn text(report: &Report) -> String {
     )
 }
 
-/// Tokens as `4096` or `4k`.
-fn parse_tokens(text: &str) -> Result<usize, String> {
-    let (number, factor) = match text.strip_suffix('k') {
-        Some(number) => (number, 1024),
-        None => (text, 1),
-    };
-    let tokens = number.parse::<usize>().ok().and_then(|number| number.checked_mul(factor));
-    tokens
-        .filter(|&tokens| tokens > 0)
-        .ok_or_else(|| format!("`{text}` is no number of tokens; write 4096 or 4k"))
+/// Attention is over a token at least.
+fn parse_context(text: &str) -> Result<usize, String> {
+    match parse_tokens(text)? {
+        0 => Err("attention takes 1 token at least".to_owned()),
+        tokens => Ok(tokens),
+    }
 }

@@ -1,10 +1,11 @@
 //! `kvquant bench`
 
 mod attention;
+mod decode;
 
 use clap::Subcommand;
 
-/// Time attention, beside half precision and the limit of the memory
+/// Time attention and whole models on a GPU, beside half precision
 #[derive(Debug, clap::Args)]
 pub struct Bench {
     #[command(subcommand)]
@@ -14,6 +15,7 @@ pub struct Bench {
 #[derive(Debug, Subcommand)]
 enum Command {
     Attention(attention::Attention),
+    Decode(decode::Decode),
 }
 
 impl Bench {
@@ -21,6 +23,17 @@ impl Bench {
     pub fn run(self) -> anyhow::Result<()> {
         match self.command {
             Command::Attention(command) => command.run(),
+            Command::Decode(command) => command.run(),
         }
     }
+}
+
+/// Tokens as `4096` or `4k`.
+fn parse_tokens(text: &str) -> Result<usize, String> {
+    let (number, factor) = match text.strip_suffix('k') {
+        Some(number) => (number, 1024),
+        None => (text, 1),
+    };
+    let tokens = number.parse::<usize>().ok().and_then(|number| number.checked_mul(factor));
+    tokens.ok_or_else(|| format!("`{text}` is no number of tokens; write 4096 or 4k"))
 }

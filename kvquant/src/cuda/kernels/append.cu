@@ -30,8 +30,8 @@ __device__ inline u16 float_to_saturated_half(float value) {
   return float_to_half(fminf(fmaxf(value, -HALF_MAX), HALF_MAX));
 }
 
-__device__ inline u64 element(bool is_values, u32 row, u32 channel) {
-  return is_values ? ((u64)(row / 2) * HEAD_DIM + channel) * 2 + row % 2 : (u64)row * HEAD_DIM + channel;
+__device__ inline u32 element(bool is_values, u32 row, u32 channel) {
+  return is_values ? value_element(row, channel) : key_element(row, channel);
 }
 
 // Writes the new rows, one warp each. Grid: new tokens, KV heads, 2 x sequences.
@@ -81,7 +81,7 @@ extern "C" __global__ void __launch_bounds__(HEAD_DIM) carry(const __grid_consta
   }
   u16* ring = (u16*)exact_block(side, head, a.n_kv_heads, 0, row / BLOCK, ~0u);
   u16* chunk = (u16*)exact_block(side, head, a.n_kv_heads, 0, row / BLOCK, first_chunk_block);
-  const u64 at = element(is_values, row % BLOCK, channel);
+  const u32 at = element(is_values, row % BLOCK, channel);
   if (after) ring[at] = chunk[at];
   else chunk[at] = ring[at];
 }
@@ -189,7 +189,7 @@ __device__ inline Affine least_squares(const Group& group, float mean, u32 bits)
 // Packs the keys that leave the window, a thread for each channel. Grid: units of whole groups and whole blocks,
 // KV heads, sequences.
 extern "C" __global__ void __launch_bounds__(HEAD_DIM) pack_keys(const __grid_constant__ Append a) {
-  constexpr u32 UNIT_TOKENS = KEY_GROUP < BLOCK ? BLOCK : KEY_GROUP;
+  constexpr u32 UNIT_TOKENS = UNIT * BLOCK;
   extern __shared__ u16 tokens[];
   const u32 head_idx = blockIdx.y, sequence = blockIdx.z, c = threadIdx.x;
   const u32 length = a.lengths[sequence];
@@ -203,16 +203,16 @@ extern "C" __global__ void __launch_bounds__(HEAD_DIM) pack_keys(const __grid_co
   const Head head = a.keys.heads[head_idx];
   const Channel channel = a.keys.channels[head_idx * HEAD_DIM + c];
   const u32 bits = channel.bits;
-  u8* const codes = a.keys.codes + sequence * a.keys.sequence_code_bytes + head.code_offset;
-  u8* const all_params = a.keys.params + sequence * a.keys.sequence_param_bytes + head.param_offset;
+  u8* const record =
+      a.keys.packed + sequence * a.keys.sequence_bytes + head.offset + (u64)unit * head.record_bytes;
   for (u32 start = first; start < end; start += KEY_GROUP) {
     for (u32 i = 0; i < KEY_GROUP; i++) {
       const u16* rows = exact_block(a.keys, head_idx, a.n_kv_heads, sequence, (start + i) / BLOCK, first_chunk_block);
-      tokens[i * HEAD_DIM + c] = rows[(start + i) % BLOCK * HEAD_DIM + c];
+      tokens[i * HEAD_DIM + c] = rows[key_element((start + i) % BLOCK, c)];
     }
     // Each thread reads its own channel only.
     const Group group = {tokens + c};
-    u8* const params = all_params + (u64)(start / KEY_GROUP) * head.param_bytes;
+    u8* const params = record + start / KEY_GROUP % KEY_SETS * head.param_bytes;
     const float group_mean = mean(group);
     Affine levels = {0.0f, group_mean};
 #if KEYS == PARAMS_HALVES
@@ -250,8 +250,9 @@ extern "C" __global__ void __launch_bounds__(HEAD_DIM) pack_keys(const __grid_co
     // A group shorter than a block writes some bits of its bytes.
     constexpr u32 PART = KEY_GROUP < BLOCK ? KEY_GROUP : BLOCK;
     for (u32 part = 0; part < KEY_GROUP; part += PART) {
-      const u32 block = (start + part) / BLOCK, first_row = (start + part) % BLOCK / 8;
-      u8* const pairs = codes + (u64)block * head.block_bytes;
+      const u32 first_row = (start + part) % BLOCK / 8;
+      u8* const pairs =
+          record + KEY_SETS * head.param_bytes + (start + part) / BLOCK % UNIT * head.block_bytes;
       u8* const singles = pairs + pair_bytes(head);
       for (u32 g = 0; g < 8; g++) {
         u32 row_codes[PART / 8];
@@ -316,10 +317,9 @@ extern "C" __global__ void __launch_bounds__(32) pack_values(const __grid_consta
   const Head head = a.values.heads[head_idx];
   const u32 bits = 2 * head.pairs + head.singles, block = token / BLOCK, at = token % BLOCK;
   const u16* rows = exact_block(a.values, head_idx, a.n_kv_heads, sequence, block, first_chunk_block);
-  u8* const planes =
-      a.values.codes + sequence * a.values.sequence_code_bytes + head.code_offset + (u64)block * head.block_bytes;
   u8* const params =
-      a.values.params + sequence * a.values.sequence_param_bytes + head.param_offset + (u64)block * head.param_bytes;
+      a.values.packed + sequence * a.values.sequence_bytes + head.offset + (u64)block * head.record_bytes;
+  u8* const pairs = params + head.param_bytes;
   float row[PER_LANE];
 #pragma unroll
   for (u32 i = 0; i < PER_LANE; i++) row[i] = half_to_float(rows[element(true, at, lane + 32 * i)]);
@@ -355,7 +355,7 @@ extern "C" __global__ void __launch_bounds__(32) pack_values(const __grid_consta
   for (u32 i = 0; i < PER_LANE; i++) projection += row[i] * (units[i] - mid);
   projection = sum_over_warp(projection);
   if (projection > 0.0f) scale = squares / projection;
-  if (lane == 0) params[at] = encode_scale(scale, VALUE_SCALE_TOP);
+  if (lane == 0) params[scale_index(at)] = encode_scale(scale, VALUE_SCALE_TOP);
 #pragma unroll
   for (u32 i = 0; i < PER_LANE; i++) codes[lane + 32 * i] = (u8)units[i];
 #else
@@ -390,7 +390,7 @@ extern "C" __global__ void __launch_bounds__(32) pack_values(const __grid_consta
     u32 byte = 0;
 #pragma unroll
     for (u32 i = 0; i < 4; i++) byte |= (codes[64 * half + 32 * word + 4 * g + i] >> (2 * j) & 3u) << pair_shift(i);
-    planes[(((j * 4 + tile) * (HEAD_DIM / 64) + half) * 32 + t * 8 + g) * 8 + word * 4 + byte_idx] = (u8)byte;
+    pairs[(((j * 4 + tile) * (HEAD_DIM / 64) + half) * 32 + t * 8 + g) * 8 + word * 4 + byte_idx] = (u8)byte;
   }
   if (bits % 2 && lane < HEAD_DIM / 8) {
     const u32 g = lane % 8, half = lane / 8;
@@ -398,7 +398,7 @@ extern "C" __global__ void __launch_bounds__(32) pack_values(const __grid_consta
 #pragma unroll
     for (u32 i = 0; i < 8; i++)
       byte |= (codes[64 * half + 32 * (i / 4) + 4 * g + i % 4] >> (bits - 1) & 1u) << single_shift(i);
-    u8* const singles = planes + bits / 2 * (16 * HEAD_DIM);
+    u8* const singles = pairs + bits / 2 * (16 * HEAD_DIM);
     singles[((tile * (HEAD_DIM / 64) + half) * 32 + t * 8 + g) * 4 + byte_idx] = (u8)byte;
   }
 }

@@ -2,7 +2,7 @@
 //
 // A block of threads takes one KV head, up to eight columns and a part of the history. A column is one query: a
 // query head at a new token. Each warp takes blocks of 64 tokens in turn, with its own softmax; at the end the
-// warps are merged, and `combine` merges the parts.
+// warps are merged, and the last block of threads to finish merges the parts.
 //
 // Nothing is dequantized. With keys k = s c + z by channel, q k = (q s) c + q z: the scales go into the query,
 // and the codes go into the tensor cores digit by digit, as they lie. Values likewise: the scale of a token goes into
@@ -22,22 +22,15 @@ constexpr u32 COLUMNS = 8;
 constexpr u32 WARPS = 4;
 constexpr int KEY_STEPS = HEAD_DIM / 32;
 constexpr int ROW_TILES = HEAD_DIM / 16;
-// Groups of keys in a block, and blocks in a group.
-#if KEYS != PARAMS_NONE
-constexpr int KEY_SETS = KEY_GROUP < BLOCK ? BLOCK / KEY_GROUP : 1;
-#endif
-constexpr u32 UNIT = KEY_GROUP < BLOCK ? 1 : KEY_GROUP / BLOCK;
 constexpr int VALUE_SETS = VALUES == PARAMS_HALVES ? HEAD_DIM / VALUE_GROUP : 1;
 // Where nothing is packed, rows stream through shared memory in tiles of 16 tokens, far enough ahead of their use to
 // keep the memory busy; the few rows of a packed layer are loaded as they are needed.
 #define IS_STREAMED (KEYS == PARAMS_NONE && VALUES == PARAMS_NONE)
 constexpr u32 TILE_BYTES = 16 * HEAD_DIM * 2;
 constexpr u32 SLOTS = 16384 / TILE_BYTES;
-// The largest scale of integer values as a power of two.
-constexpr float VALUE_SCALE_EXPONENT = 6.0f;
-#ifndef MIN_BLOCKS
-#define MIN_BLOCKS 4
-#endif
+// Blocks of threads on a multiprocessor, which registers are shared out for; shared memory has room for three where
+// rows are streamed.
+constexpr u32 MIN_BLOCKS = IS_STREAMED ? 3 : 4;
 // Padded so that rows of the query lie in different banks.
 constexpr int QUERY_STRIDE = HEAD_DIM + 32;
 
@@ -46,9 +39,13 @@ struct Attend {
   Side values;
   // `[sequences][n_new][n_heads][HEAD_DIM]`
   const float* queries;
-  // `[z][y][splits][COLUMNS][HEAD_DIM]`, and the maximum and sum of each column.
+  // `[sequences][n_new][n_heads][HEAD_DIM]`; the one that is not null.
+  float* output;
+  u16* half_output;
+  // `[z][y][splits][COLUMNS][HEAD_DIM]`, the maximum and sum of each column, and how many parts are done.
   float* partial;
   float2* partial_sums;
+  u32* done;
   // Tokens of each sequence before the new ones.
   const u32* lengths;
   u32 n_heads;
@@ -58,14 +55,12 @@ struct Attend {
   u32 n_splits;
   // Whether the new tokens lie in the chunk; else in the ring.
   u32 in_chunk;
-  // Dynamic shared memory: bytes of the queries by digits, of a warp's scales by digits, of a stage of its pipeline
-  // and where the parts of a stage are.
+  // Dynamic shared memory: bytes of the queries by digits, of a warp's scales by digits, of a stage of its pipeline,
+  // and where values are in a stage.
   u32 query_bytes;
   u32 scale_bytes;
   u32 stage_bytes;
   u32 stage_values;
-  u32 stage_key_params;
-  u32 stage_value_params;
   float logit_scale;
 };
 
@@ -94,16 +89,82 @@ __device__ inline u32 double_halves(u32 halves) {
   return doubled;
 }
 
-__device__ inline void copy_async(void* shared, const void* global) {
-  asm volatile("cp.async.cg.shared.global [%0], [%1], 16;" ::"r"((u32)__cvta_generic_to_shared(shared)), "l"(global) : "memory");
-}
-
 // Of ordinary numbers and minus infinity.
 __device__ inline float fast_exp2(float exponent) {
   float power;
   asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(power) : "f"(exponent));
   return power;
 }
+
+// A warp's copies from memory to shared memory, `SLOTS` of them on their way at a time. All lanes call alike.
+#if __CUDA_ARCH__ >= 900
+// By the copy engine: one lane asks, and a barrier in shared memory counts the bytes that have come.
+template <u32 SLOTS>
+struct Copies {
+  u32 barriers;
+  u32 lane;
+
+  __device__ void begin(u32 warp_idx, u32 lane_idx) {
+    __shared__ u64 all[WARPS][SLOTS];
+    barriers = (u32)__cvta_generic_to_shared(all[warp_idx]);
+    lane = lane_idx;
+    if (lane < SLOTS) asm volatile("mbarrier.init.shared::cta.b64 [%0], 1;" ::"r"(barriers + 8 * lane) : "memory");
+    asm volatile("fence.proxy.async;" ::: "memory");
+    __syncwarp();
+  }
+  __device__ void expect(u32 nth, u32 n_bytes) {
+    if (lane == 0)
+      asm volatile("mbarrier.arrive.expect_tx.shared::cta.b64 _, [%0], %1;" ::"r"(barriers + nth % SLOTS * 8),
+                   "r"(n_bytes)
+                   : "memory");
+  }
+  __device__ void add(u32 nth, void* to, const void* from, u32 n_bytes) {
+    if (lane == 0)
+      asm volatile(
+          "cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes [%0], [%1], %2, [%3];" ::"r"(
+              (u32)__cvta_generic_to_shared(to)),
+          "l"(from), "r"(n_bytes), "r"(barriers + nth % SLOTS * 8)
+          : "memory");
+  }
+  __device__ void end() {}
+  __device__ void skip() {}
+  __device__ void await(u32 nth) {
+    asm volatile(
+        "{\n.reg .pred done;\nagain:\nmbarrier.try_wait.parity.shared::cta.b64 done, [%0], %1;\n@!done bra again;\n}" ::
+            "r"(barriers + nth % SLOTS * 8),
+        "r"(nth / SLOTS % 2)
+        : "memory");
+  }
+};
+#else
+template <u32 SLOTS>
+struct Copies {
+  u32 lane;
+
+  __device__ void begin(u32, u32 lane_idx) { lane = lane_idx; }
+  __device__ void expect(u32, u32) {}
+  __device__ void add(u32, void* to, const void* from, u32 n_bytes) {
+    for (u32 at = lane * 16; at < n_bytes; at += 512)
+      asm volatile("cp.async.cg.shared.global [%0], [%1], 16;" ::"r"((u32)__cvta_generic_to_shared(to) + at),
+                   "l"((const u8*)from + at)
+                   : "memory");
+  }
+  __device__ void end() { asm volatile("cp.async.commit_group;" ::: "memory"); }
+  __device__ void skip() { end(); }
+  // Of two slots, the next one is asked for before this one is awaited; of more, after.
+  __device__ void await(u32) {
+    asm volatile("cp.async.wait_group %0;" ::"n"(SLOTS == 2 ? 1 : SLOTS - 2) : "memory");
+  }
+};
+#endif
+
+#if !IS_STREAMED
+// Has a block of half-precision rows brought near while other work goes on; all threads together.
+__device__ inline void prefetch(const u16* rows) {
+  for (u32 line = threadIdx.x; line < BLOCK * HEAD_DIM * 2 / 128; line += WARPS * 32)
+    asm volatile("prefetch.global.L2 [%0];" ::"l"(rows + line * 64));
+}
+#endif
 
 __device__ inline float power(int exponent) { return __int_as_float((exponent + 127) << 23); }
 
@@ -137,14 +198,34 @@ struct Columns {
 // What a warp has summed so far. Sums of values are in units of 2^(shift - 24) * value_unit while `is_scaled`.
 struct Sums {
   float output[ROW_TILES][4];
+  // What scales and zeros of packed values come to: of one scale to a token, the sum of weights times scales, in units
+  // of `value_unit`; else, of each group of channels, the lane's part of the sum of weights times zeros.
+#if VALUES == PARAMS_BYTES
+  float scales[4];
+#endif
+#if VALUES == PARAMS_HALVES
   float zeros[VALUE_SETS][2];
+#endif
   float maximum[2];
   float sum[2];
   bool is_scaled;
 };
 
+// A channel of a key head, as its lane needs it.
+struct KeyChannel {
+  float range;
+  // The code half-way between the least and the greatest.
+  float middle;
+  u16 first_pair;
+  u16 single;
+  u16 bits;
+  u16 scale_index;
+};
+
 struct Warp {
   u32 lane, g, t;
+  // Scales in bytes, relative to the largest.
+  const float* scale_table;
   // Shared memory: queries in single precision (a channel's columns side by side), in half precision and by digits,
   // and this warp's scales by digits.
   const float* queries;
@@ -164,6 +245,8 @@ __device__ inline void multiply_rows(float (&sums)[4], u32 m, u32 first, u32 sec
   multiply(sums, low & even, low & odd, high & even, high & odd, b0, b1);
 }
 
+// Two halves of one.
+constexpr u32 ONES = 0x3c003c00;
 constexpr u32 PAIR_MASK = 0x00030003, SINGLE_MASK = 0x00010001;
 
 __device__ inline void set_scaled(Sums& sums, bool scaled, float value_unit) {
@@ -204,12 +287,6 @@ __device__ inline void exact_values(const Warp& warp, Load load, const u32 (&wei
   }
 }
 
-#if IS_STREAMED
-// Rows lie in shared memory so that lanes that read together read different banks.
-__device__ inline u32 key_chunk(u32 row, u32 chunk) { return row * (HEAD_DIM / 8) + (chunk ^ (row & 1) << 2); }
-__device__ inline u32 value_chunk(u32 pair, u32 chunk) { return pair * (HEAD_DIM / 4) + (chunk ^ (pair & 3) << 1); }
-#endif
-
 // Folds new logits into the running maximum; they become weights.
 __device__ inline void soften(float (&logits)[4][4], Sums& sums) {
   float factor[2];
@@ -238,11 +315,16 @@ __device__ inline void soften(float (&logits)[4][4], Sums& sums) {
 #pragma unroll
       for (int i = 0; i < 4; i++) sums.output[m][i] *= factor[i & 1];
     }
+#if VALUES == PARAMS_BYTES
+    sums.scales[0] *= factor[0];
+    sums.scales[1] *= factor[1];
+#elif VALUES == PARAMS_HALVES
 #pragma unroll
     for (int set = 0; set < VALUE_SETS; set++) {
       sums.zeros[set][0] *= factor[0];
       sums.zeros[set][1] *= factor[1];
     }
+#endif
   }
 }
 
@@ -268,7 +350,7 @@ __device__ inline void sum_columns(const Warp& warp, float (&products)[COLUMNS],
 }
 
 // Reads the parameters of one group of keys: scales by digits, and q z of the lane's columns.
-__device__ inline void read_group(const Warp& warp, const Channel* channels, const u8* params, bool few_columns,
+__device__ inline void read_group(const Warp& warp, const KeyChannel* channels, const u8* params, bool few_columns,
                                   u16* scales, u32 first_single, float (&zeros)[2]) {
   float products[COLUMNS];
 #pragma unroll
@@ -276,24 +358,26 @@ __device__ inline void read_group(const Warp& warp, const Channel* channels, con
 #pragma unroll
   for (u32 i = 0; i < HEAD_DIM / 32; i++) {
     const u32 c = warp.lane + 32 * i;
-    const Channel channel = channels[c];
-    float scale = 0.0f, zero;
+    const KeyChannel channel = channels[c];
+    // Channels of no bits have no scale: what is read in its place has no digits to weigh, and no middle.
 #if KEYS == PARAMS_BYTES
-    const float byte = channel.bits ? params[HEAD_DIM + channel.scale_index] : 0;
-    if (byte != 0.0f) scale = channel.range * fast_exp2((byte - 255.0f) * (1.0f / 16.0f));
-    zero = (float)(i8)params[c] * (channel.range * (1.0f / 127.0f)) - scale * (0.5f * ((1u << channel.bits) - 1));
+    const float scale = channel.range * warp.scale_table[params[HEAD_DIM + channel.scale_index]];
+    const float stored = (float)(i8)params[c] * (channel.range * (1.0f / 127.0f));
 #else
     const u16* halves = (const u16*)params;
-    if (channel.bits) scale = half_to_float(halves[HEAD_DIM + channel.scale_index]);
-    zero = half_to_float(halves[c]);
-#if KEYS == PARAMS_CENTRED_HALVES
-    zero -= scale * (0.5f * ((1u << channel.bits) - 1));
+    const float scale = half_to_float(halves[HEAD_DIM + channel.scale_index]);
+    const float stored = half_to_float(halves[c]);
 #endif
+#if KEYS == PARAMS_HALVES
+    const float zero = stored;
+#else
+    const float zero = channel.bits ? stored - scale * channel.middle : stored;
 #endif
     const u16 half_scale = float_to_half(scale);
+    u16* const pairs = scales + channel.first_pair;
 #pragma unroll
     for (u32 j = 0; j < 4; j++) {
-      if (j < channel.bits / 2) scales[channel.first_pair + j] = half_scale;
+      if (channel.bits >= 2 * j + 2) pairs[j] = half_scale;
     }
     if (channel.bits % 2) scales[first_single + channel.single] = half_scale;
     const float4* query = (const float4*)(warp.queries + c * COLUMNS);
@@ -346,7 +430,7 @@ __device__ inline void packed_logits(const Warp& warp, const u8* codes, u32 pair
     add(words.x, words.y, PAIR_MASK, weight);
   }
   const u32* singles = (const u32*)(codes + all_pair_bytes) + at;
-#pragma unroll 2
+#pragma unroll 4
   for (u32 step = 0; step < single_steps; step++) {
     uint2 weight[KEY_SETS];
     weigh(pair_steps + step, weight);
@@ -362,13 +446,15 @@ extern "C" __global__ void __launch_bounds__(WARPS * 32, MIN_BLOCKS) attend(cons
   __shared__ __align__(16) u16 half_queries[COLUMNS * QUERY_STRIDE];
   __shared__ float query_scales[COLUMNS];
 #if KEYS != PARAMS_NONE
-  __shared__ Channel channels[HEAD_DIM];
+  __shared__ __align__(16) KeyChannel channels[HEAD_DIM];
 #endif
+  __shared__ float scale_table[256];
   const u32 warp_idx = threadIdx.x / 32;
   Warp warp;
   warp.lane = threadIdx.x % 32;
   warp.g = warp.lane / 4;
   warp.t = warp.lane % 4;
+  warp.scale_table = scale_table;
   warp.queries = queries;
   warp.half_queries = half_queries;
   warp.digit_queries = (const u16*)shared;
@@ -407,8 +493,14 @@ extern "C" __global__ void __launch_bounds__(WARPS * 32, MIN_BLOCKS) attend(cons
       half_queries[h * QUERY_STRIDE + warp.lane + 32 * i] = float_to_half(row[i] * inverse);
     }
   }
+  for (u32 byte = threadIdx.x; byte < 256; byte += WARPS * 32)
+    scale_table[byte] = byte == 0 ? 0.0f : exp2f((byte - 255.0f) / 16.0f);
 #if KEYS != PARAMS_NONE
-  for (u32 c = threadIdx.x; c < HEAD_DIM; c += WARPS * 32) channels[c] = a.keys.channels[kv_head * HEAD_DIM + c];
+  for (u32 c = threadIdx.x; c < HEAD_DIM; c += WARPS * 32) {
+    const Channel channel = a.keys.channels[kv_head * HEAD_DIM + c];
+    channels[c] = {channel.range,       0.5f * ((1u << channel.bits) - 1), channel.first_pair,
+                   channel.single, channel.bits,  channel.scale_index};
+  }
   // Digits and columns beyond the last weigh nothing.
   for (u32 i = threadIdx.x; i < (a.query_bytes + WARPS * a.scale_bytes) / 4; i += WARPS * 32) ((u32*)shared)[i] = 0;
 #endif
@@ -472,81 +564,98 @@ extern "C" __global__ void __launch_bounds__(WARPS * 32, MIN_BLOCKS) attend(cons
                : exact_block(side, kv_head, a.n_kv_heads, sequence, block_of(job), first_chunk_block);
   };
 
+#if !IS_STREAMED
+  for (u32 block = max(blockIdx.x * units_per_split * UNIT, least_keys / BLOCK); block < end_block; block++)
+    prefetch(exact_block(a.keys, kv_head, a.n_kv_heads, sequence, block, first_chunk_block));
+  for (u32 block = max(blockIdx.x * units_per_split * UNIT, least_values / BLOCK); block < end_block; block++)
+    prefetch(exact_block(a.values, kv_head, a.n_kv_heads, sequence, block, first_chunk_block));
+#endif
+
   Sums sums;
 #pragma unroll
   for (int m = 0; m < ROW_TILES; m++) sums.output[m][0] = sums.output[m][1] = sums.output[m][2] = sums.output[m][3] = 0;
+#if VALUES == PARAMS_BYTES
+  sums.scales[0] = sums.scales[1] = sums.scales[2] = sums.scales[3] = 0.0f;
+#elif VALUES == PARAMS_HALVES
 #pragma unroll
   for (int set = 0; set < VALUE_SETS; set++) sums.zeros[set][0] = sums.zeros[set][1] = 0.0f;
+#endif
   sums.maximum[0] = sums.maximum[1] = -INFINITY;
   sums.sum[0] = sums.sum[1] = 0.0f;
   sums.is_scaled = false;
 
 #if KEYS != PARAMS_NONE
-  const u8* key_codes = a.keys.codes + sequence * a.keys.sequence_code_bytes + key_head.code_offset;
-  const u8* key_params = a.keys.params + sequence * a.keys.sequence_param_bytes + key_head.param_offset;
+  const u8* key_records = a.keys.packed + sequence * a.keys.sequence_bytes + key_head.offset;
+  const u32 key_param_bytes = KEY_SETS * key_head.param_bytes;
   float key_zeros[KEY_SETS][2];
 #endif
 #if VALUES != PARAMS_NONE
   const Head value_head = a.values.heads[kv_head];
-  const u8* value_codes = a.values.codes + sequence * a.values.sequence_code_bytes + value_head.code_offset;
-  const u8* value_params = a.values.params + sequence * a.values.sequence_param_bytes + value_head.param_offset;
+  const u8* value_records = a.values.packed + sequence * a.values.sequence_bytes + value_head.offset;
   const int value_bits = 2 * value_head.pairs + value_head.singles;
   // Chosen so that neither small scales nor high planes leave the range of halves.
   const float value_unit = power(10 - value_bits);
+  [[maybe_unused]] const float scale_unit = VALUE_SCALE_TOP * value_unit;
 #else
   const float value_unit = 1.0f;
 #endif
 
-  auto fetch = [&](u32 block, u8* stage) {
-#if KEYS != PARAMS_NONE
-    if (block * BLOCK < most_keys) {
-      for (u32 at = warp.lane * 16; at < key_head.block_bytes; at += 512)
-        copy_async(stage + at, key_codes + (u64)block * key_head.block_bytes + at);
-      if (block % UNIT == 0) {
-        const u8* params = key_params + (u64)block * KEY_SETS / UNIT * key_head.param_bytes;
-        for (u32 at = warp.lane * 16; at < KEY_SETS * key_head.param_bytes; at += 512)
-          copy_async(stage + a.stage_key_params + at, params + at);
-      }
-    }
+  // What comes from memory to shared memory, some steps ahead. Slot after slot; `Copies` says when one has come.
+#if IS_STREAMED
+  Copies<SLOTS> copies;
+#else
+  Copies<2> copies;
 #endif
-#if VALUES != PARAMS_NONE
-    if (block * BLOCK < most_values) {
-      for (u32 at = warp.lane * 16; at < value_head.block_bytes; at += 512)
-        copy_async(stage + a.stage_values + at, value_codes + (u64)block * value_head.block_bytes + at);
-      for (u32 at = warp.lane * 16; at < value_head.param_bytes; at += 512)
-        copy_async(stage + a.stage_value_params + at, value_params + (u64)block * value_head.param_bytes + at);
-    }
-#endif
-    asm volatile("cp.async.commit_group;" ::: "memory");
-  };
-
+  copies.begin(warp_idx, warp.lane);
 #if IS_STREAMED
   // Eight tiles for a job, four of keys and four of values.
-  auto issue = [&](u32 tile) {
+  auto fetch = [&](u32 tile) {
     const u32 job = tile / 8;
-    if (is_job(job)) {
-      const bool is_values = tile % 8 >= 4;
-      const u16* rows = rows_of(is_values ? a.values : a.keys, job) + tile % 4 * 16 * HEAD_DIM;
-      u8* const slot = stages + tile % SLOTS * TILE_BYTES;
-#pragma unroll
-      for (u32 i = 0; i < TILE_BYTES / 512; i++) {
-        const u32 chunk = i * 32 + warp.lane;
-        const u32 to = is_values ? value_chunk(chunk / (HEAD_DIM / 4), chunk % (HEAD_DIM / 4))
-                                 : key_chunk(chunk / (HEAD_DIM / 8), chunk % (HEAD_DIM / 8));
-        copy_async(slot + to * 16, (const u8*)rows + chunk * 16);
-      }
-    }
-    asm volatile("cp.async.commit_group;" ::: "memory");
+    if (!is_job(job)) return copies.skip();
+    const u16* rows = rows_of(tile % 8 < 4 ? a.keys : a.values, job) + tile % 4 * 16 * HEAD_DIM;
+    copies.expect(tile, TILE_BYTES);
+    copies.add(tile, stages + tile % SLOTS * TILE_BYTES, rows, TILE_BYTES);
+    copies.end();
   };
   auto await = [&](u32 tile) {
-    asm volatile("cp.async.wait_group %0;" ::"n"(SLOTS - 2) : "memory");
+    copies.await(tile);
+    // The slot before this one is free now that all lanes are here.
     __syncwarp();
-    issue(tile + SLOTS - 1);
+    fetch(tile + SLOTS - 1);
     return (const uint4*)(stages + tile % SLOTS * TILE_BYTES);
   };
-  for (u32 tile = 0; tile < SLOTS - 1; tile++) issue(tile);
+  for (u32 tile = 0; tile < SLOTS - 1; tile++) fetch(tile);
 #else
-  if (is_job(sink_jobs)) fetch(block_of(sink_jobs), stages);
+  // The packed part of a block, keys and values.
+  auto fetch = [&](u32 job) {
+    if (!is_job(job)) return copies.skip();
+    const u32 block = block_of(job), nth = job - sink_jobs;
+    u8* const stage = stages + nth % 2 * a.stage_bytes;
+    u32 key_bytes = 0, value_bytes = 0;
+#if KEYS != PARAMS_NONE
+    // With the first block of a group come its parameters.
+    const bool is_first = block % UNIT == 0;
+    if (block * BLOCK < most_keys) key_bytes = key_head.block_bytes + (is_first ? key_param_bytes : 0);
+#endif
+#if VALUES != PARAMS_NONE
+    if (block * BLOCK < most_values) value_bytes = value_head.record_bytes;
+#endif
+    copies.expect(nth, key_bytes + value_bytes);
+#if KEYS != PARAMS_NONE
+    const u32 skipped = is_first ? 0 : key_param_bytes;
+    if (key_bytes)
+      copies.add(nth, stage + skipped,
+                 key_records + (u64)(block / UNIT) * key_head.record_bytes + skipped +
+                     block % UNIT * key_head.block_bytes,
+                 key_bytes);
+#endif
+#if VALUES != PARAMS_NONE
+    if (value_bytes)
+      copies.add(nth, stage + a.stage_values, value_records + (u64)block * value_head.record_bytes, value_bytes);
+#endif
+    copies.end();
+  };
+  fetch(sink_jobs);
 #endif
   for (u32 job = 0; is_job(job); job++) {
     const bool is_sinks = job < sink_jobs;
@@ -556,12 +665,8 @@ extern "C" __global__ void __launch_bounds__(WARPS * 32, MIN_BLOCKS) attend(cons
 #if !IS_STREAMED
     u8* const stage = stages + (job - sink_jobs) % 2 * a.stage_bytes;
     if (!is_sinks) {
-      if (is_job(job + 1)) {
-        fetch(block_of(job + 1), stages + (job + 1 - sink_jobs) % 2 * a.stage_bytes);
-        asm volatile("cp.async.wait_group 1;" ::: "memory");
-      } else {
-        asm volatile("cp.async.wait_group 0;" ::: "memory");
-      }
+      fetch(job + 1);
+      copies.await(job - sink_jobs);
       __syncwarp();
     }
 #endif
@@ -578,14 +683,14 @@ extern "C" __global__ void __launch_bounds__(WARPS * 32, MIN_BLOCKS) attend(cons
       if (block % UNIT == 0) {
 #pragma unroll
         for (int set = 0; set < KEY_SETS; set++)
-          read_group(warp, channels, stage + a.stage_key_params + set * key_head.param_bytes, n_columns <= 4,
+          read_group(warp, channels, stage + set * key_head.param_bytes, n_columns <= 4,
                      warp.scales + set * (pair_steps + single_steps) * 16, 16 * pair_steps, key_zeros[set]);
         __syncwarp();
       }
       float products[4][4];
 #pragma unroll
       for (int m = 0; m < 4; m++) products[m][0] = products[m][1] = products[m][2] = products[m][3] = 0;
-      packed_logits(warp, stage, pair_steps, single_steps, pair_bytes(key_head), products);
+      packed_logits(warp, stage + key_param_bytes, pair_steps, single_steps, pair_bytes(key_head), products);
 #pragma unroll
       for (int m = 0; m < 4; m++) {
 #pragma unroll
@@ -611,7 +716,7 @@ extern "C" __global__ void __launch_bounds__(WARPS * 32, MIN_BLOCKS) attend(cons
         if (m < tiles) {
           exact_logits(
               warp,
-              [&](u32 row, u32 step) { return load16(rows + (16 * m + row) * HEAD_DIM + 32 * step + 8 * warp.t); },
+              [&](u32 row, u32 step) { return load16(rows + key_chunk(16 * m + row, 4 * step + warp.t) * 8); },
               products[m]);
         }
 #endif
@@ -653,7 +758,10 @@ extern "C" __global__ void __launch_bounds__(WARPS * 32, MIN_BLOCKS) attend(cons
           }
         }
       }
-      const u8* params = stage + a.stage_value_params;
+      const u8* params = stage + a.stage_values;
+#if VALUES == PARAMS_BYTES
+      const uint2 scale_bytes = *(const uint2*)(params + warp.g * 8);
+#endif
 #pragma unroll
       for (int set = 0; set < VALUE_SETS; set++) {
         u32 weights[4][2];
@@ -661,25 +769,24 @@ extern "C" __global__ void __launch_bounds__(WARPS * 32, MIN_BLOCKS) attend(cons
         for (int m = 0; m < 4; m++) {
 #pragma unroll
           for (int half = 0; half < 2; half++) {
-            const u32 token = 16 * m + 8 * half + warp.g;
             const float left = fmaxf(logits[m][2 * half], 0.0f), right = fmaxf(logits[m][2 * half + 1], 0.0f);
 #if VALUES == PARAMS_BYTES
-            const float byte = params[token];
-            const float scale =
-                byte == 0.0f ? 0.0f : fast_exp2(byte * (1.0f / 16.0f) + (VALUE_SCALE_EXPONENT - 255.0f / 16.0f));
-            sums.zeros[set][0] -= left * scale;
-            sums.zeros[set][1] -= right * scale;
+            const u32 byte = (m < 2 ? scale_bytes.x : scale_bytes.y) >> (16 * (m % 2) + 8 * half) & 0xff;
+            const float unit = warp.scale_table[byte] * scale_unit;
 #else
-            const u32 both = ((const u32*)params)[token * VALUE_SETS + set];
-            const float scale = half_to_float(both & 0xffff), zero = half_to_float(both >> 16);
+            const u32 both = ((const u32*)params)[(16 * m + 8 * half + warp.g) * VALUE_SETS + set];
+            const float unit = half_to_float(both & 0xffff) * value_unit, zero = half_to_float(both >> 16);
             sums.zeros[set][0] += left * zero;
             sums.zeros[set][1] += right * zero;
 #endif
-            const float unit = scale * value_unit;
             weights[m][half] = transpose(pack_halves(left * unit, right * unit));
           }
+#if VALUES == PARAMS_BYTES
+          multiply(sums.scales, ONES, ONES, ONES, ONES, weights[m][0], weights[m][1]);
+#endif
         }
-        const uint2* pairs = (const uint2*)(stage + a.stage_values) + warp.t * 8 + warp.g;
+        const u8* codes = params + value_head.param_bytes;
+        const uint2* pairs = (const uint2*)codes + warp.t * 8 + warp.g;
         for (u32 j = 0; j < value_head.pairs; j++) {
 #pragma unroll
           for (int m = 0; m < 4; m++) {
@@ -693,8 +800,7 @@ extern "C" __global__ void __launch_bounds__(WARPS * 32, MIN_BLOCKS) attend(cons
           }
         }
         if (value_head.singles) {
-          const u32* singles = (const u32*)(stage + a.stage_values + value_head.pairs * (16 * HEAD_DIM)) + warp.t * 8 +
-                               warp.g;
+          const u32* singles = (const u32*)(codes + value_head.pairs * (16 * HEAD_DIM)) + warp.t * 8 + warp.g;
 #pragma unroll
           for (int m = 0; m < 4; m++) {
 #pragma unroll
@@ -734,7 +840,7 @@ extern "C" __global__ void __launch_bounds__(WARPS * 32, MIN_BLOCKS) attend(cons
         if (m < tiles) {
           exact_values(
               warp,
-              [&](u32 pair, u32 i) { return load16(rows + ((8 * m + pair) * HEAD_DIM + 32 * i + 4 * warp.g) * 2); },
+              [&](u32 pair, u32 i) { return load16(rows + value_chunk(8 * m + pair, 8 * i + warp.g) * 8); },
               weights[m], sums);
         }
 #endif
@@ -745,13 +851,16 @@ extern "C" __global__ void __launch_bounds__(WARPS * 32, MIN_BLOCKS) attend(cons
 
   // Merge the warps.
   set_scaled(sums, false, value_unit);
+#if VALUES != PARAMS_NONE
 #pragma unroll
   for (int set = 0; set < VALUE_SETS; set++) {
 #pragma unroll
     for (int column = 0; column < 2; column++) {
-      float zero = sum_over_rows(sums.zeros[set][column]);
 #if VALUES == PARAMS_BYTES
-      zero *= 0.5f * ((1u << value_bits) - 1);
+      // Levels are symmetric: code 0 stands for minus half of the codes.
+      const float zero = -sums.scales[column] / value_unit * (0.5f * ((1u << value_bits) - 1));
+#else
+      const float zero = sum_over_rows(sums.zeros[set][column]);
 #endif
 #pragma unroll
       for (int tile = set * ROW_TILES / VALUE_SETS; tile < (set + 1) * ROW_TILES / VALUE_SETS; tile++) {
@@ -760,6 +869,7 @@ extern "C" __global__ void __launch_bounds__(WARPS * 32, MIN_BLOCKS) attend(cons
       }
     }
   }
+#endif
   __shared__ float2 warp_sums[WARPS][COLUMNS];
 #pragma unroll
   for (int column = 0; column < 2; column++) {
@@ -795,58 +905,45 @@ extern "C" __global__ void __launch_bounds__(WARPS * 32, MIN_BLOCKS) attend(cons
     a.partial[part * COLUMNS * HEAD_DIM + at] = output;
     if (at % HEAD_DIM == 0) a.partial_sums[part * COLUMNS + h] = make_float2(greatest, sum);
   }
-}
 
-struct Combine {
-  const float* partial;
-  const float2* partial_sums;
-  // `[sequences][n_new][n_heads][HEAD_DIM]`; half precision where `half_output` is not null.
-  float* output;
-  u16* half_output;
-  u32 n_heads;
-  u32 n_kv_heads;
-  u32 n_new;
-  u32 n_splits;
-  u32 is_rotated;
-};
-
-// Merges the parts of each column; one warp for a query. Grid: query heads, new tokens, sequences.
-extern "C" __global__ void __launch_bounds__(32) combine(const __grid_constant__ Combine a) {
-  const u32 lane = threadIdx.x, head = blockIdx.x, token = blockIdx.y, sequence = blockIdx.z;
-  const u32 group_size = a.n_heads / a.n_kv_heads;
-  const u32 head_parts = (group_size + COLUMNS - 1) / COLUMNS;
-  const u32 kv_head = head / group_size, part = head % group_size / COLUMNS;
-  const u32 heads = min(group_size - part * COLUMNS, (u32)COLUMNS);
-  const u32 tokens = COLUMNS / heads;
-  const u32 token_blocks = (a.n_new + tokens - 1) / tokens;
-  const u64 z = (u64)sequence * token_blocks + token / tokens;
-  const u64 first = (z * a.n_kv_heads * head_parts + kv_head * head_parts + part) * a.n_splits;
-  const u32 h = token % tokens * heads + head % group_size % COLUMNS;
-
-  float greatest = -INFINITY, sum = 0.0f, row[HEAD_DIM / 32];
+  // Merge the parts.
+  __shared__ bool is_last;
+  __threadfence();
+  __syncthreads();
+  // The count starts anew with the last.
+  if (threadIdx.x == 0)
+    is_last = atomicInc(&a.done[blockIdx.z * gridDim.y + blockIdx.y], a.n_splits - 1) == a.n_splits - 1;
+  __syncthreads();
+  if (!is_last) return;
+  __threadfence();
+  const u64 first_part = part - blockIdx.x;
+  for (u32 h = warp_idx; h < n_columns; h += WARPS) {
+    float greatest = -INFINITY, sum = 0.0f, row[HEAD_DIM / 32];
 #pragma unroll
-  for (int i = 0; i < HEAD_DIM / 32; i++) row[i] = 0.0f;
-  for (u32 split = lane; split < a.n_splits; split += 32)
-    greatest = fmaxf(greatest, a.partial_sums[(first + split) * COLUMNS + h].x);
+    for (u32 i = 0; i < HEAD_DIM / 32; i++) row[i] = 0.0f;
+    for (u32 split = warp.lane; split < a.n_splits; split += 32)
+      greatest = fmaxf(greatest, __ldcg(&a.partial_sums[(first_part + split) * COLUMNS + h]).x);
 #pragma unroll
-  for (int distance = 1; distance < 32; distance *= 2)
-    greatest = fmaxf(greatest, __shfl_xor_sync(~0u, greatest, distance));
-  for (u32 split = 0; split < a.n_splits; split++) {
-    const float2 part_sum = a.partial_sums[(first + split) * COLUMNS + h];
-    if (part_sum.x == -INFINITY) continue;
-    const float factor = fast_exp2(part_sum.x - greatest);
-    sum += part_sum.y * factor;
+    for (int distance = 1; distance < 32; distance *= 2)
+      greatest = fmaxf(greatest, __shfl_xor_sync(~0u, greatest, distance));
+#pragma unroll 4
+    for (u32 split = 0; split < a.n_splits; split++) {
+      const float2 part_sum = __ldcg(&a.partial_sums[(first_part + split) * COLUMNS + h]);
+      const float factor = fast_exp2(part_sum.x - greatest);
+      sum += part_sum.y * factor;
 #pragma unroll
-    for (int i = 0; i < HEAD_DIM / 32; i++)
-      row[i] += a.partial[((first + split) * COLUMNS + h) * HEAD_DIM + lane + 32 * i] * factor;
-  }
+      for (u32 i = 0; i < HEAD_DIM / 32; i++)
+        row[i] += __ldcg(&a.partial[((first_part + split) * COLUMNS + h) * HEAD_DIM + warp.lane + 32 * i]) * factor;
+    }
 #pragma unroll
-  for (int i = 0; i < HEAD_DIM / 32; i++) row[i] /= sum;
-  if (a.is_rotated) rotate(row, lane);
-  const u64 at = (((u64)sequence * a.n_new + token) * a.n_heads + head) * HEAD_DIM + lane;
+    for (u32 i = 0; i < HEAD_DIM / 32; i++) row[i] /= sum;
+    if (a.values.is_rotated) rotate(row, warp.lane);
+    const u32 token = first_token + h / heads, head = kv_head * group_size + first_head + h % heads;
+    const u64 at = (((u64)sequence * a.n_new + token) * a.n_heads + head) * HEAD_DIM + warp.lane;
 #pragma unroll
-  for (int i = 0; i < HEAD_DIM / 32; i++) {
-    if (a.half_output) a.half_output[at + 32 * i] = float_to_half(row[i]);
-    else a.output[at + 32 * i] = row[i];
+    for (u32 i = 0; i < HEAD_DIM / 32; i++) {
+      if (a.half_output) a.half_output[at + 32 * i] = float_to_half(row[i]);
+      else a.output[at + 32 * i] = row[i];
+    }
   }
 }

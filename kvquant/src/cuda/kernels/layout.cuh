@@ -22,24 +22,28 @@ constexpr u32 BLOCK = 64;
 // No header is included: the run-time compiler has none by itself.
 #define INFINITY __int_as_float(0x7f800000)
 
+#ifdef KEY_GROUP
+// Groups of keys in a record, and blocks.
+constexpr u32 KEY_SETS = KEY_GROUP < BLOCK ? BLOCK / KEY_GROUP : 1;
+constexpr u32 UNIT = KEY_GROUP < BLOCK ? 1 : KEY_GROUP / BLOCK;
+#endif
+
 // When tokens are packed; `Retention` in Rust. The numbers count tokens after the sinks.
 enum RetentionKind : u32 { KEEP_ALL = 0, GATHER = 1, LAG = 2, SLIDE = 3 };
 
 // Keys or values of one layer, all sequences.
 struct Side {
-  // Codes and parameters of packed tokens; see `Head` for where in them.
-  u8* codes;
-  u8* params;
+  // Packed tokens, in records; see `Head`.
+  u8* packed;
   // Half-precision rows: the first tokens, the recent ones as a ring, and a chunk that is being appended (shared
-  // by all layers). Keys are rows of channels; values are pairs of rows, channel by channel.
+  // by all layers); see `key_chunk` and `value_chunk`.
   u16* sinks;
   u16* ring;
   u16* chunk;
   const struct Head* heads;
   // Keys only: `[KV heads][HEAD_DIM]`.
   const struct Channel* channels;
-  u64 sequence_code_bytes;
-  u64 sequence_param_bytes;
+  u64 sequence_bytes;
   u32 sink_rows;
   u32 ring_rows;
   u32 chunk_rows;
@@ -50,17 +54,19 @@ struct Side {
   u32 reserved;
 };
 
-// One KV head of a side.
+// One KV head of a side. A record is parameters, then codes: of keys it holds a block of 64 tokens, or as many blocks as
+// a group has; of values a block.
 struct Head {
-  u64 code_offset;
-  u64 param_offset;
-  // Of a block of 64 tokens.
+  u64 offset;
+  u32 record_bytes;
+  // Codes of a block.
   u32 block_bytes;
   // Keys: of a group. Values: of a block.
   u32 param_bytes;
   // Digits of two bits and of one: keys of all channels together, values of a code.
   u32 pairs;
   u32 singles;
+  u32 reserved;
 };
 
 // One channel of a key head.
@@ -101,6 +107,20 @@ __device__ inline const u16* exact_block(const Side& side, u32 head, u32 n_heads
 __device__ inline const u16* sink_block(const Side& side, u32 head, u32 n_heads, u32 sequence) {
   return side.sinks + ((u64)sequence * n_heads + head) * side.sink_rows * HEAD_DIM;
 }
+
+// Half-precision rows are copied to shared memory as they lie, in chunks of 16 bytes: eight channels of a key, or four
+// channels of a pair of values. Chunks are exchanged so that lanes that read together read different banks.
+__device__ inline u32 key_chunk(u32 row, u32 chunk) { return row * (HEAD_DIM / 8) + (chunk ^ (row & 1) << 2); }
+__device__ inline u32 value_chunk(u32 pair, u32 chunk) { return pair * (HEAD_DIM / 4) + (chunk ^ (pair & 3) << 1); }
+
+// Where in a block of rows a number is.
+__device__ inline u32 key_element(u32 row, u32 channel) { return key_chunk(row, channel / 8) * 8 + channel % 8; }
+__device__ inline u32 value_element(u32 row, u32 channel) {
+  return value_chunk(row / 2, channel / 4) * 8 + channel % 4 * 2 + row % 2;
+}
+
+// Where the scale of a token is among those of a block of values, where a token has one: a lane's are side by side.
+__device__ inline u32 scale_index(u32 row) { return row % 8 * 8 + row / 8; }
 
 __device__ inline float half_to_float(u16 half) {
   float value;
