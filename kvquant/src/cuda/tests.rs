@@ -100,6 +100,27 @@ fn four_queries_of_128_channels() {
     check(more_cases(Heads { n_heads: 8, n_kv_heads: 2, head_dim: 128 }), 22);
 }
 
+/// Layers of one plan that share a kernel and need other amounts of shared memory.
+#[test]
+fn wide_and_narrow_layers() {
+    let format = |bits| LayerFormat::both(SideFormat::Int(bits));
+    let ranges = vec![(0..1, format(8)), (2..3, format(4))];
+    let mut plan = Plan::new(Rule::Layers { default: format(1), ranges });
+    (plan.window, plan.group) = (64, 64);
+    let heads = Heads { n_heads: 8, n_kv_heads: 2, head_dim: 128 };
+    check(MORE_CHUNKS.iter().map(|&chunks| (plan.clone(), heads, chunks)), 2);
+}
+
+/// As many layers as the plan has formats for.
+fn n_layers(plan: &Plan) -> usize {
+    match &plan.rule {
+        Rule::Layers { ranges, .. } => {
+            ranges.iter().map(|(layers, _)| layers.end).max().unwrap_or(1)
+        }
+        _ => 1,
+    }
+}
+
 #[test]
 fn more_queries_than_columns() {
     check(more_cases(Heads { n_heads: 16, n_kv_heads: 1, head_dim: 128 }), 22);
@@ -117,7 +138,8 @@ fn check(cases: impl IntoIterator<Item = (Plan, Heads, &'static [usize])>, least
             capacity: chunks.iter().sum(),
             most_new: *chunks.iter().max().unwrap(),
         };
-        let mut device = match GpuCache::new(&gpu, 1, heads, &plan, size) {
+        let n_layers = n_layers(&plan);
+        let mut device = match GpuCache::new(&gpu, n_layers, heads, &plan, size) {
             Ok(cache) => cache,
             Err(Error::PlanDoesNotFit { problem, .. }) => {
                 assert!(problem.contains("GPUs"), "{plan}: {problem}");
@@ -130,32 +152,31 @@ fn check(cases: impl IntoIterator<Item = (Plan, Heads, &'static [usize])>, least
             GpuCache::planned_bytes(device.shape(), &plan, size).unwrap(),
             "{plan}"
         );
-        let mut cache =
-            KvCache::new(CacheShape { n_layers: 1, n_kv_heads, head_dim }, &plan).unwrap();
+        let mut cache = KvCache::new(CacheShape { n_layers, n_kv_heads, head_dim }, &plan).unwrap();
         let mut rng = ChaCha8Rng::seed_from_u64(7);
         for &n_new in chunks {
             let kv_len = n_new * n_kv_heads * head_dim;
             let (k, v) = (numbers(&mut rng, kv_len), numbers(&mut rng, kv_len));
             let queries = numbers(&mut rng, n_new * heads.row_len());
-            let appended = cache.layer_mut(0).append(&k, &v).unwrap();
-            let mut expected = vec![0.0; queries.len()];
-            reference::attend(&appended, heads, &queries, &mut expected).unwrap();
-            drop(appended);
-
             let stream = gpu.stream();
-            let [q, k, v] = [&queries, &k, &v].map(|host| stream.clone_htod(host).unwrap());
-            let mut output = stream.clone_htod(&vec![f32::NAN; queries.len()]).unwrap();
+            let new = [&queries, &k, &v].map(|host| stream.clone_htod(host).unwrap());
+            let new = NewTokens { n_new, queries: &new[0], keys: &new[1], values: &new[2] };
             device.check_room(n_new).unwrap();
-            let new = NewTokens { n_new, queries: &q, keys: &k, values: &v };
-            device.attend(0, &new, &mut Output::Single(&mut output)).unwrap();
-            device.advance(n_new).unwrap();
-            let output = stream.clone_dtoh(&output).unwrap();
-            let error = nmse(&expected, &output);
-            worst = worst.max(error);
-            if error.is_nan() || error >= MAX_NMSE {
-                failures.push(format!("{plan} {heads:?} {chunks:?} at {n_new}: {error:e}"));
-                break;
+            for layer in 0..n_layers {
+                let appended = cache.layer_mut(layer).append(&k, &v).unwrap();
+                let mut expected = vec![0.0; queries.len()];
+                reference::attend(&appended, heads, &queries, &mut expected).unwrap();
+                drop(appended);
+                let mut output = stream.clone_htod(&vec![f32::NAN; queries.len()]).unwrap();
+                device.attend(layer, &new, &mut Output::Single(&mut output)).unwrap();
+                let error = nmse(&expected, &stream.clone_dtoh(&output).unwrap());
+                worst = worst.max(error);
+                if error.is_nan() || error >= MAX_NMSE {
+                    let case = format!("{plan} {heads:?} {chunks:?} at {n_new}");
+                    failures.push(format!("{case}, layer {layer}: {error:e}"));
+                }
             }
+            device.advance(n_new).unwrap();
         }
         n_run += 1;
     }
