@@ -1,11 +1,11 @@
 //! `kvquant bench attention`
 
 use super::parse_tokens;
+use crate::commands::gpu::open_gpu;
 use clap::Args;
 use common::command::{print, print_json};
 use common::report::{Align, Table};
 use kvquant::attention::Heads;
-use kvquant::cuda::Gpu;
 use kvquant::cuda::measure::{
     AttentionCase, AttentionTime, attention_times, integer_plan, read_bandwidth,
 };
@@ -24,8 +24,8 @@ Examples:
   kvquant bench attention --head-dims 128 --groups 1,4,8 --contexts 4k,32k,128k --batches 1,8,32 --json")]
 pub struct Attention {
     /// The GPU, by its number in `kvquant devices`
-    #[arg(long, default_value_t = 0)]
-    device: usize,
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    gpu: usize,
     /// Channels of a head: 64, 128
     #[arg(long, value_delimiter = ',', default_value = "128")]
     head_dims: Vec<usize>,
@@ -84,7 +84,7 @@ struct Row {
 impl Attention {
     /// Runs the command.
     pub fn run(self) -> anyhow::Result<()> {
-        let gpu = Gpu::open(self.device, None)?;
+        let gpu = open_gpu(self.gpu)?;
         let bandwidth = read_bandwidth(&gpu)?;
         let mut report =
             Report { gpu: gpu.name().to_owned(), read_bytes_per_s: bandwidth, rows: Vec::new() };
