@@ -465,8 +465,8 @@ extern "C" __global__ void __launch_bounds__(WARPS * 32, MIN_BLOCKS) attend(cons
   const u32 group_size = a.n_heads / a.n_kv_heads;
   const u32 head_parts = (group_size + COLUMNS - 1) / COLUMNS;
   const u32 kv_head = blockIdx.y / head_parts, first_head = blockIdx.y % head_parts * COLUMNS;
-  const u32 heads = min(group_size - first_head, (u32)COLUMNS);
-  const u32 tokens = COLUMNS / heads;
+  const u32 heads = min(group_size - first_head, COLUMNS);
+  const u32 tokens = COLUMNS / min(group_size, COLUMNS);
   const u32 token_blocks = (a.n_new + tokens - 1) / tokens;
   const u32 sequence = blockIdx.z / token_blocks, first_token = blockIdx.z % token_blocks * tokens;
   const u32 length = a.lengths[sequence];
@@ -484,7 +484,7 @@ extern "C" __global__ void __launch_bounds__(WARPS * 32, MIN_BLOCKS) attend(cons
 #pragma unroll
     for (int distance = 1; distance < 32; distance *= 2)
       greatest = fmaxf(greatest, __shfl_xor_sync(~0u, greatest, distance));
-    // Queries are normalised to 1, so that no weight of a plane leaves the range of halves.
+    // Queries are normalised to 1, so that no weight of a digit leaves the range of halves.
     const float inverse = greatest > 0.0f ? 1.0f / greatest : 0.0f;
     if (warp.lane == 0) query_scales[h] = greatest * a.logit_scale;
 #pragma unroll
