@@ -60,7 +60,10 @@ impl Source {
     fn text(self) -> String {
         const LAYOUT: &str = include_str!("kernels/layout.cuh");
         match self {
-            Source::Attend => [LAYOUT, include_str!("kernels/attend.cu")].concat(),
+            Source::Attend => {
+                let copies = include_str!("kernels/copies.cuh");
+                [LAYOUT, copies, include_str!("kernels/attend.cu")].concat()
+            }
             Source::Append => [LAYOUT, include_str!("kernels/append.cu")].concat(),
             Source::Measure => include_str!("kernels/measure.cu").to_owned(),
             Source::Model => include_str!("kernels/model.cu").to_owned(),

@@ -11,6 +11,7 @@
 //! | [`cache`] | caches of a batch of sequences |
 //! | `append`, `attend` | launches of the kernels over them |
 //! | `kernels/layout.cuh` | the layout, as the kernels see it |
+//! | `kernels/copies.cuh` | copies to shared memory ahead of their use |
 //! | `kernels/append.cu` | rows to half precision, and into the packed format |
 //! | `kernels/attend.cu` | split-KV attention on tensor cores |
 //! | [`llama`] | a model's forward pass, all on the GPU |
