@@ -109,24 +109,19 @@ impl GpuCache {
         let CacheSize { n_sequences, capacity, most_new } = size;
         let Heads { n_kv_heads, head_dim, .. } = heads;
         let shape = CacheShape { n_layers, n_kv_heads, head_dim };
-        let refuse = |problem| Error::PlanDoesNotFit { plan: plan.to_string(), problem };
-        let formats = check_plan(shape, plan)?;
         if most_new > 1 && n_sequences != 1 {
-            return Err(refuse("chunks are appended to one sequence at a time".to_owned()));
+            let problem = "chunks are appended to one sequence at a time".to_owned();
+            return Err(Error::PlanDoesNotFit { plan: plan.to_string(), problem });
         }
-        let layouts = formats
-            .iter()
-            .map(|format| LayerLayout::new(shape, format, plan, capacity).map_err(refuse))
-            .collect::<Result<Vec<LayerLayout>>>()?;
+        let layouts = layouts(shape, plan, capacity)?;
         let stream = gpu.stream();
         let rotate = [plan.rotate.keys, plan.rotate.values];
         let layers = layouts
             .into_iter()
             .map(|layout| Layer::new(gpu, shape, layout, n_sequences, rotate))
             .collect::<Result<Vec<Layer>>>()?;
-        let chunk_rows = (BLOCK + most_new).next_multiple_of(BLOCK);
         let chunk = (most_new > 1 && layers.iter().any(Layer::packs)).then(|| {
-            let len = shape.n_kv_heads * chunk_rows * shape.head_dim;
+            let len = shape.n_kv_heads * chunk_rows(most_new) * shape.head_dim;
             Ok::<_, Error>([stream.alloc_zeros(len)?, stream.alloc_zeros(len)?])
         });
         // Splits are chosen so that this suffices.
@@ -185,20 +180,13 @@ impl GpuCache {
     /// # Errors
     /// As [`GpuCache::new`], but for memory.
     pub fn planned_bytes(shape: CacheShape, plan: &Plan, size: CacheSize) -> Result<usize> {
-        let refuse = |problem| Error::PlanDoesNotFit { plan: plan.to_string(), problem };
-        let formats = check_plan(shape, plan)?;
-        formats
-            .iter()
-            .map(|format| {
-                let layout = LayerLayout::new(shape, format, plan, size.capacity);
-                let layout = layout.map_err(refuse)?;
-                let bytes = [&layout.keys, &layout.values].map(|side| {
-                    let rows = side.exact_rows() * shape.n_kv_heads;
-                    side.packed_bytes + rows * shape.head_dim * size_of::<u16>()
-                });
-                Ok(size.n_sequences * bytes.iter().sum::<usize>())
-            })
-            .sum()
+        let layouts = layouts(shape, plan, size.capacity)?;
+        let sides = layouts.iter().flat_map(|layout| [&layout.keys, &layout.values]);
+        let bytes = sides.map(|side| {
+            let rows = side.exact_rows() * shape.n_kv_heads;
+            side.packed_bytes + rows * shape.head_dim * size_of::<u16>()
+        });
+        Ok(size.n_sequences * bytes.sum::<usize>())
     }
 
     /// Forgets every token.
@@ -312,7 +300,6 @@ impl GpuCache {
 
     pub(super) fn side_args(&self, layer: &Layer) -> (SideArgs, SideArgs) {
         let stream = self.gpu.stream();
-        let chunk_rows = (BLOCK + self.most_new).next_multiple_of(BLOCK);
         let side = |layout: &SideLayout, memory: &SideMemory, which: usize| SideArgs {
             packed: address(stream, &memory.packed),
             sinks: address(stream, &memory.exact),
@@ -320,10 +307,23 @@ impl GpuCache {
             chunk: self.chunk.as_ref().map_or(0, |chunk| address(stream, &chunk[which])),
             heads: address(stream, &memory.heads),
             channels: address(stream, &memory.channels),
-            ..layout.args(layer.rotate[which], chunk_rows)
+            ..layout.args(layer.rotate[which], chunk_rows(self.most_new))
         };
         (side(&layer.layout.keys, &layer.keys, 0), side(&layer.layout.values, &layer.values, 1))
     }
+}
+
+/// How each layer of a plan lies in memory.
+fn layouts(shape: CacheShape, plan: &Plan, capacity: usize) -> Result<Vec<LayerLayout>> {
+    let refuse = |problem| Error::PlanDoesNotFit { plan: plan.to_string(), problem };
+    let formats = check_plan(shape, plan)?;
+    let layout = |format| LayerLayout::new(shape, format, plan, capacity).map_err(refuse);
+    formats.iter().map(layout).collect()
+}
+
+/// Rows of a chunk: those that are new, and those before them in their first block.
+fn chunk_rows(most_new: usize) -> usize {
+    (BLOCK + most_new).next_multiple_of(BLOCK)
 }
 
 impl Layer {

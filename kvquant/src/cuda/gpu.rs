@@ -58,16 +58,16 @@ pub(super) enum Source {
 impl Source {
     /// Every file of it, in order.
     fn text(self) -> String {
+        const NUMBERS: &str = include_str!("kernels/numbers.cuh");
         const LAYOUT: &str = include_str!("kernels/layout.cuh");
-        match self {
-            Source::Attend => {
-                let copies = include_str!("kernels/copies.cuh");
-                [LAYOUT, copies, include_str!("kernels/attend.cu")].concat()
-            }
-            Source::Append => [LAYOUT, include_str!("kernels/append.cu")].concat(),
-            Source::Measure => include_str!("kernels/measure.cu").to_owned(),
-            Source::Model => include_str!("kernels/model.cu").to_owned(),
-        }
+        const COPIES: &str = include_str!("kernels/copies.cuh");
+        let files: &[&str] = match self {
+            Source::Attend => &[NUMBERS, LAYOUT, COPIES, include_str!("kernels/attend.cu")],
+            Source::Append => &[NUMBERS, LAYOUT, include_str!("kernels/append.cu")],
+            Source::Model => &[NUMBERS, include_str!("kernels/model.cu")],
+            Source::Measure => &[NUMBERS, include_str!("kernels/measure.cu")],
+        };
+        files.concat()
     }
 
     fn options(self) -> &'static [&'static str] {

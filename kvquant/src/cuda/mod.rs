@@ -10,6 +10,7 @@
 //! | `layout` | how a plan's cache lies in device memory |
 //! | [`cache`] | caches of a batch of sequences |
 //! | `append`, `attend` | launches of the kernels over them |
+//! | `kernels/numbers.cuh` | types and half precision, for all kernels |
 //! | `kernels/layout.cuh` | the layout, as the kernels see it |
 //! | `kernels/copies.cuh` | copies to shared memory ahead of their use |
 //! | `kernels/append.cu` | rows to half precision, and into the packed format |

@@ -5,11 +5,6 @@
 //
 // Defines: HEAD_DIM; KEYS, VALUES, KEY_GROUP, VALUE_GROUP as for `attend`.
 
-#define PARAMS_NONE 0
-#define PARAMS_BYTES 1
-#define PARAMS_HALVES 2
-#define PARAMS_CENTRED_HALVES 3
-
 struct Append {
   Side keys;
   Side values;

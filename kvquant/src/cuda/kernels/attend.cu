@@ -8,15 +8,8 @@
 // and the codes go into the tensor cores digit by digit, as they lie. Values likewise: the scale of a token goes into
 // its weight.
 //
-// Defines: HEAD_DIM (64 or 128); KEYS and VALUES (how packed tokens' parameters are stored, see below); KEY_GROUP,
+// Defines: HEAD_DIM (64 or 128); KEYS and VALUES (how packed tokens' parameters are stored, `PARAMS_...`); KEY_GROUP,
 // VALUE_GROUP.
-
-// How scales and centres are stored: nothing is packed; in bytes; in halves as scale and zero; in halves as scale
-// and centre (keys).
-#define PARAMS_NONE 0
-#define PARAMS_BYTES 1
-#define PARAMS_HALVES 2
-#define PARAMS_CENTRED_HALVES 3
 
 constexpr u32 COLUMNS = 8;
 constexpr u32 WARPS = 4;
@@ -531,7 +524,7 @@ extern "C" __global__ void __launch_bounds__(WARPS * 32, MIN_BLOCKS) attend(cons
   const Head value_head = a.values.heads[kv_head];
   const u8* value_records = a.values.packed + sequence * a.values.sequence_bytes + value_head.offset;
   const int value_bits = 2 * value_head.pairs + value_head.singles;
-  // Chosen so that neither small scales nor high planes leave the range of halves.
+  // Chosen so that neither small scales nor high digits leave the range of halves.
   const float value_unit = power(10 - value_bits);
   [[maybe_unused]] const float scale_unit = VALUE_SCALE_TOP * value_unit;
 #else

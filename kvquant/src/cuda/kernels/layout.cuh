@@ -10,17 +10,15 @@
 // is taken back from the accumulator. Row g + 8 i is at shift 2 (i % 4) of a byte; rows from i = 4 on are in the second
 // word, or in the odd bits.
 
-typedef unsigned char u8;
-typedef unsigned short u16;
-typedef unsigned int u32;
-typedef unsigned long long u64;
-typedef signed char i8;
-
 // Tokens of a block of the cache, rows of a tile of keys.
 constexpr u32 BLOCK = 64;
 
-// No header is included: the run-time compiler has none by itself.
-#define INFINITY __int_as_float(0x7f800000)
+// How scales and centres are stored: nothing is packed; in bytes; in halves as scale and zero; in halves as scale
+// and centre (keys).
+#define PARAMS_NONE 0
+#define PARAMS_BYTES 1
+#define PARAMS_HALVES 2
+#define PARAMS_CENTRED_HALVES 3
 
 #ifdef KEY_GROUP
 // Groups of keys in a record, and blocks.
@@ -121,25 +119,6 @@ __device__ inline u32 value_element(u32 row, u32 channel) {
 
 // Where the scale of a token is among those of a block of values, where a token has one: a lane's are side by side.
 __device__ inline u32 scale_index(u32 row) { return row % 8 * 8 + row / 8; }
-
-__device__ inline float half_to_float(u16 half) {
-  float value;
-  asm("cvt.f32.f16 %0, %1;" : "=f"(value) : "h"(half));
-  return value;
-}
-
-__device__ inline u16 float_to_half(float value) {
-  u16 half;
-  asm("cvt.rn.f16.f32 %0, %1;" : "=h"(half) : "f"(value));
-  return half;
-}
-
-// Two halves in a register, the first in the low bits.
-__device__ inline u32 pack_halves(float low, float high) {
-  u32 halves;
-  asm("cvt.rn.f16x2.f32 %0, %1, %2;" : "=r"(halves) : "f"(high), "f"(low));
-  return halves;
-}
 
 // Scales in a byte: sixteenths of an octave below the largest, 0 for none (`quant::byte`).
 __device__ inline float decode_scale(u8 byte, float top) {

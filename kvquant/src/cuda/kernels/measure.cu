@@ -1,8 +1,5 @@
 // What the memory can do: the limit that attention is measured against.
 
-typedef unsigned int u32;
-typedef unsigned long long u64;
-
 // Reads everything and writes next to nothing.
 extern "C" __global__ void __launch_bounds__(512) read_all(const uint4* data, u64 n, u32* sink) {
   u32 sum = 0;

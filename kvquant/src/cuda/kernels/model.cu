@@ -5,26 +5,6 @@
 // half-precision scale for 32 of them. Everything that reads weights turns them into the same halves, so that a
 // product does not depend on the number of its rows but by the order of its sums.
 
-typedef unsigned char u8;
-typedef unsigned short u16;
-typedef unsigned int u32;
-typedef unsigned long long u64;
-
-#define INFINITY __int_as_float(0x7f800000)
-
-__device__ inline float half_to_float(u16 half) {
-  float value;
-  asm("cvt.f32.f16 %0, %1;" : "=f"(value) : "h"(half));
-  return value;
-}
-
-// Two halves in a register, the first in the low bits.
-__device__ inline u32 pack_halves(float low, float high) {
-  u32 halves;
-  asm("cvt.rn.f16x2.f32 %0, %1, %2;" : "=r"(halves) : "f"(high), "f"(low));
-  return halves;
-}
-
 // Weights that a thread reads at a time, and registers that they fill.
 constexpr u32 READ = 16;
 constexpr u32 PAIRS = READ / 2;
