@@ -1,6 +1,6 @@
 //! `kvquant bench attention`
 
-use super::parse_tokens;
+use super::{parse_count, parse_tokens};
 use crate::commands::gpu::open_gpu;
 use clap::Args;
 use common::command::{print, print_json};
@@ -30,28 +30,28 @@ pub struct Attention {
     #[arg(long, value_delimiter = ',', default_value = "128")]
     head_dims: Vec<usize>,
     /// Query heads that share a KV head
-    #[arg(long, value_delimiter = ',', default_value = "4")]
+    #[arg(long, value_parser = parse_count, value_delimiter = ',', default_value = "4")]
     groups: Vec<usize>,
     /// KV heads
-    #[arg(long, default_value_t = 8)]
+    #[arg(long, value_parser = parse_count, default_value_t = 8)]
     kv_heads: usize,
     /// Tokens of a sequence; 4k is 4096
     #[arg(long, value_delimiter = ',', value_parser = parse_context, default_value = "32k")]
     contexts: Vec<usize>,
     /// Sequences
-    #[arg(long, value_delimiter = ',', default_value = "2")]
+    #[arg(long, value_parser = parse_count, value_delimiter = ',', default_value = "2")]
     batches: Vec<usize>,
     /// Bits of keys and values with 8-bit parameters; 16 is half precision, which the others are compared with
-    #[arg(long, value_delimiter = ',', default_value = "16,8,4,2,1")]
+    #[arg(long, value_delimiter = ',', value_parser = parse_bits, default_value = "16,8,4,2,1")]
     bits: Vec<u8>,
     /// Tokens of a group of keys
-    #[arg(long, default_value_t = 128)]
+    #[arg(long, value_parser = parse_count, default_value_t = 128)]
     key_group: usize,
     /// Other plans to time beside them
     #[arg(long, value_delimiter = ';', value_name = "PLANS")]
     plans: Vec<Plan>,
     /// Rounds; times are their medians
-    #[arg(long, default_value_t = 15)]
+    #[arg(long, value_parser = parse_count, default_value_t = 15)]
     repeats: usize,
     /// Print one JSON object
     #[arg(long)]
@@ -192,4 +192,10 @@ fn parse_context(text: &str) -> Result<usize, String> {
         0 => Err("attention takes 1 token at least".to_owned()),
         tokens => Ok(tokens),
     }
+}
+
+/// Bits that there is a format of.
+fn parse_bits(text: &str) -> Result<u8, String> {
+    let bits = text.parse().ok().filter(|bits| matches!(bits, 1..=8 | 16));
+    bits.ok_or_else(|| format!("`{text}` are no bits of a cache; there are 1 to 8, and 16"))
 }

@@ -1,6 +1,6 @@
 //! `kvquant bench decode`
 
-use super::parse_tokens;
+use super::{parse_count, parse_tokens};
 use crate::commands::gpu::OnGpu;
 use crate::commands::options::{ModelOptions, PlanChoice};
 use clap::Args;
@@ -37,13 +37,13 @@ pub struct Decode {
     #[arg(long, value_delimiter = ',', value_parser = parse_tokens, default_value = "0,4k")]
     contexts: Vec<usize>,
     /// Sequences
-    #[arg(long, value_delimiter = ',', default_value = "1,8")]
+    #[arg(long, value_parser = parse_count, value_delimiter = ',', default_value = "1,8")]
     batches: Vec<usize>,
     /// Tokens decoded of each sequence
-    #[arg(long, default_value_t = 64)]
+    #[arg(long, value_parser = parse_count, default_value_t = 64)]
     steps: usize,
     /// Rounds; times are their medians
-    #[arg(long, default_value_t = 5)]
+    #[arg(long, value_parser = parse_count, default_value_t = 5)]
     repeats: usize,
     /// Print one JSON object
     #[arg(long)]

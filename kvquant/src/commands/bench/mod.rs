@@ -37,3 +37,9 @@ fn parse_tokens(text: &str) -> Result<usize, String> {
     let tokens = number.parse::<usize>().ok().and_then(|number| number.checked_mul(factor));
     tokens.ok_or_else(|| format!("`{text}` is no number of tokens; write 4096 or 4k"))
 }
+
+/// A number of things of which there has to be one.
+fn parse_count(text: &str) -> Result<usize, String> {
+    let count = text.parse().ok().filter(|&count: &usize| count > 0);
+    count.ok_or_else(|| format!("`{text}` is no count; write a whole number, 1 or more"))
+}
