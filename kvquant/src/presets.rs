@@ -28,15 +28,26 @@ pub enum Preset {
 }
 
 /// The shipped plans: the model's fingerprint, the model, and its plans in the order of [`Preset::SEARCHED`].
-const SHIPPED: [(&str, &str, [&str; 3]); 1] = [(
-    "98aff3b9d040705869dfca86f7f5593311bbb77090bcde9dff3b7d5f9d933d7b",
-    "smollm2",
-    [
-        include_str!("../presets/smollm2/balanced.toml"),
-        include_str!("../presets/smollm2/small.toml"),
-        include_str!("../presets/smollm2/tiny.toml"),
-    ],
-)];
+const SHIPPED: [(&str, &str, [&str; 3]); 2] = [
+    (
+        "98aff3b9d040705869dfca86f7f5593311bbb77090bcde9dff3b7d5f9d933d7b",
+        "smollm2",
+        [
+            include_str!("../presets/smollm2/balanced.toml"),
+            include_str!("../presets/smollm2/small.toml"),
+            include_str!("../presets/smollm2/tiny.toml"),
+        ],
+    ),
+    (
+        "b6e705846eb27bf683eee7d5ec511da5fd1c3078e80228b68040f7b967badfc8",
+        "qwen2.5-coder-0.5b",
+        [
+            include_str!("../presets/qwen2.5-coder-0.5b/balanced.toml"),
+            include_str!("../presets/qwen2.5-coder-0.5b/small.toml"),
+            include_str!("../presets/qwen2.5-coder-0.5b/tiny.toml"),
+        ],
+    ),
+];
 
 impl Preset {
     /// All of them, the largest first.
@@ -109,6 +120,7 @@ mod tests {
     use super::*;
     use crate::cache::bytes::planned_bytes;
 
+    /// The models' that have shipped plans first.
     const SHAPES: [CacheShape; 3] = [
         CacheShape { n_layers: 30, n_kv_heads: 3, head_dim: 64 },
         CacheShape { n_layers: 24, n_kv_heads: 2, head_dim: 64 },

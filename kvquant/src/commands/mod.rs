@@ -25,8 +25,8 @@ use common::command::mark_bad_input;
 #[command(name = "kvquant", version, max_term_width = 100)]
 #[command(after_help = concat!(
     "\
-Presets (--kv): a searched plan for each model, shipped for smollm2; for another it is found once,
-or see --no-search
+Presets (--kv): a searched plan for each model, shipped for smollm2 and qwen2.5-coder-0.5b; for
+another it is found once, or see --no-search
 ",
     include_str!("../../presets/measured.txt"),
     "\
