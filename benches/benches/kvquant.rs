@@ -9,7 +9,7 @@
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use kvquant::attention::{Heads, attend};
 use kvquant::cache::{CacheShape, KvCache};
-use kvquant::quant::bits::{BitWidth, pack, unpack};
+use kvquant::quant::bits::BitWidth;
 use kvquant::quant::group::quantize;
 use kvquant::quant::levels::Levels;
 use std::hint::black_box;
@@ -70,26 +70,15 @@ fn append(criterion: &mut Criterion) {
     group.finish();
 }
 
-/// Quantizing and packing a group of 32, and unpacking it.
+/// Quantizing a group of 32.
 fn quantizer(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("groups of 32 elements");
     group.throughput(Throughput::Elements(32));
     let elements = numbers(32);
     for width in BitWidth::ALL {
         let mut codes = [0; 32];
-        let mut packed = vec![0; width.packed_bytes(32)];
-        group.bench_function(BenchmarkId::new("quantize and pack", width), |bencher| {
-            bencher.iter(|| {
-                let params = quantize(black_box(&elements), width, Levels::MinMax, &mut codes);
-                pack(&codes, width, &mut packed);
-                params
-            });
-        });
-        group.bench_function(BenchmarkId::new("unpack", width), |bencher| {
-            bencher.iter(|| {
-                unpack(black_box(&packed), width, &mut codes);
-                codes
-            });
+        group.bench_function(BenchmarkId::new("quantize", width), |bencher| {
+            bencher.iter(|| quantize(black_box(&elements), width, Levels::MinMax, &mut codes));
         });
     }
     group.finish();

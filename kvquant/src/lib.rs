@@ -31,6 +31,7 @@ pub mod cache;
 pub mod cuda;
 mod error;
 pub mod eval;
+pub mod isa;
 pub mod model;
 pub mod policy;
 pub mod presets;

@@ -3,17 +3,21 @@
 //! | file | what |
 //! |---|---|
 //! | [`mod@reference`] | the plain loops: one query and one token at a time, double precision |
-//! | [`blocked`] | tiles of queries and tokens, matrix products, threads: what the model runs |
-//! | `softmax` | softmax in vector instructions |
+//! | [`fused`] | what the model runs: nothing is dequantized, all threads work |
+//! | `span` | one head over a span of tokens: logits, online softmax, outputs |
+//! | `kernels` | the inner loops, for each form of vector instructions |
+//! | `exponential` | exponentials in vector instructions |
 //!
-//! The blocked form is tested against the reference over one list of cases: every format, chunk
+//! The fused form is tested against the reference over one list of cases: every format, chunk
 //! lengths around the window, several query heads to a KV head.
 
-pub mod blocked;
+mod exponential;
+pub mod fused;
+mod kernels;
 pub mod reference;
-mod softmax;
+mod span;
 
-pub use blocked::attend;
+pub use fused::attend;
 
 use crate::cache::Appended;
 use crate::{Error, Result};

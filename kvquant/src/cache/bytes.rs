@@ -4,12 +4,11 @@
 //! the two against each other for every format and length.
 
 use super::layer::{Side, key_channels, retention, value_bits};
-use super::packed::{int_keys, int_values};
+use super::packed::{TiledKeys, TiledValues};
 use super::{CacheShape, GGML_BLOCK, check_plan};
 use crate::Result;
 use crate::policy::{Plan, SideFormat};
-use crate::quant::bits::BitWidth;
-use crate::quant::group::GroupParams;
+use crate::quant::levels::Levels;
 use serde::Serialize;
 use std::iter::Sum;
 use std::ops::Add;
@@ -91,29 +90,29 @@ fn side_bytes(
         (SideFormat::F16, _) => 0,
         (SideFormat::Q8_0, _) => of_all_heads(blocks * Q8_0_BLOCK_BYTES),
         (SideFormat::Q4_0, _) => of_all_heads(blocks * Q4_0_BLOCK_BYTES),
+        // An empty head knows what its tokens will take.
         (SideFormat::Rtn(width), Side::Keys) => {
-            let group = run_bytes(*width, plan.group, 1);
-            of_all_heads((packed / plan.group) as u64 * head_dim * group)
+            let head = TiledKeys::rtn(shape.head_dim, plan.group, *width, Levels::default());
+            of_all_heads((packed / plan.group * head.group_bytes()) as u64)
         }
         (SideFormat::Rtn(width), Side::Values) => {
-            let groups = shape.head_dim.div_ceil(plan.group.min(shape.head_dim));
-            of_all_heads(packed as u64 * run_bytes(*width, shape.head_dim, groups))
+            let head = TiledValues::rtn(shape.head_dim, plan.group, *width, Levels::default());
+            of_all_heads((packed * head.row_bytes()) as u64)
         }
         (_, Side::Keys) => {
             let channels = heads.filter_map(|head_idx| key_channels(format, head_idx));
-            let block = |channels| int_keys::block_bytes(shape.head_dim, plan.group, &channels);
-            (packed / plan.group * channels.map(block).sum::<usize>()) as u64
+            let bytes = |channels| {
+                TiledKeys::int(shape.head_dim, plan.group, Levels::default(), &channels)
+                    .group_bytes()
+            };
+            (packed / plan.group * channels.map(bytes).sum::<usize>()) as u64
         }
         (_, Side::Values) => {
             let bits = heads.filter_map(|head_idx| value_bits(format, head_idx));
-            let row = |bits| int_values::row_bytes(shape.head_dim, bits);
-            (packed * bits.map(row).sum::<usize>()) as u64
+            let bytes =
+                |bits| TiledValues::int(shape.head_dim, bits, Levels::default()).row_bytes();
+            (packed * bits.map(bytes).sum::<usize>()) as u64
         }
     };
     packed_bytes + of_all_heads(exact_bytes)
-}
-
-/// Bytes of `n_codes` codes packed together, and of the parameters of their groups.
-fn run_bytes(width: BitWidth, n_codes: usize, n_groups: usize) -> u64 {
-    (width.packed_bytes(n_codes) + n_groups * GroupParams::BYTES) as u64
 }

@@ -1,7 +1,7 @@
 //! The cache of one layer: keys and values, each packed behind a half-precision window.
 
 use super::exact::Exact;
-use super::packed::{Blocks, IntKeys, IntValues, Packed, RtnKeys, RtnValues};
+use super::packed::{Blocks, Packed, TiledKeys, TiledValues};
 use super::pre_rope::PreRope;
 use super::retention::Retention;
 use super::{CacheBytes, CacheShape};
@@ -184,7 +184,7 @@ impl SideCache {
         let head_dim = shape.head_dim;
         let head = |head_idx| HeadCache {
             packed: new_packed(head_dim, side, format, plan, head_idx),
-            exact: Exact::new(head_dim, plan.sinks),
+            exact: Exact::new(side, head_dim, plan.sinks),
         };
         SideCache {
             head_dim,
@@ -207,6 +207,32 @@ impl SideCache {
     /// Number of KV heads.
     pub fn n_heads(&self) -> usize {
         self.heads.len()
+    }
+
+    /// The first tokens that stay in half precision.
+    pub(crate) fn n_sinks(&self) -> usize {
+        self.n_sinks
+    }
+
+    /// Packed keys that integer kernels read; `None` also where something was taken off them before.
+    pub(crate) fn tiled_keys(&self, head_idx: usize) -> Option<&TiledKeys> {
+        let packed = self.heads[head_idx].packed.as_ref();
+        packed.filter(|_| self.pre_rope.is_none()).and_then(|packed| packed.keys())
+    }
+
+    /// Packed values that integer kernels read.
+    pub(crate) fn tiled_values(&self, head_idx: usize) -> Option<&TiledValues> {
+        self.heads[head_idx].packed.as_ref().and_then(|packed| packed.values())
+    }
+
+    /// The half-precision rows as kernels read them; `None` where something was taken off them before.
+    pub(crate) fn exact(&self, head_idx: usize) -> Option<&Exact> {
+        self.pre_rope.is_none().then(|| &self.heads[head_idx].exact)
+    }
+
+    /// The first position from this one on that is held in half precision.
+    pub(crate) fn first_exact(&self, position: usize) -> usize {
+        if position < self.n_sinks { position } else { position.max(self.n_sinks + self.base) }
     }
 
     /// Whether rows are held after a [rotation](hadamard::rotate) of the head.
@@ -421,19 +447,19 @@ fn new_packed(
         (SideFormat::Q8_0, _) => Some(Box::new(Blocks::<BlockQ8_0>::new(head_dim))),
         (SideFormat::Q4_0, _) => Some(Box::new(Blocks::<BlockQ4_0>::new(head_dim))),
         (SideFormat::Rtn(width), Side::Keys) => {
-            Some(Box::new(RtnKeys::new(head_dim, group, *width, levels.unwrap_or_default())))
+            Some(Box::new(TiledKeys::rtn(head_dim, group, *width, levels.unwrap_or_default())))
         }
         (SideFormat::Rtn(width), Side::Values) => {
-            Some(Box::new(RtnValues::new(head_dim, group, *width, levels.unwrap_or_default())))
+            Some(Box::new(TiledValues::rtn(head_dim, group, *width, levels.unwrap_or_default())))
         }
         (_, Side::Keys) => {
             let channels = key_channels(format, head_idx).expect("a format of keys");
             let levels = levels.unwrap_or(Levels::LeastSquares);
-            Some(Box::new(IntKeys::new(head_dim, group, levels, &channels)))
+            Some(Box::new(TiledKeys::int(head_dim, group, levels, &channels)))
         }
         (_, Side::Values) => {
             let bits = value_bits(format, head_idx).expect("a format of values");
-            Some(Box::new(IntValues::new(head_dim, bits, levels.unwrap_or(Levels::Unbiased))))
+            Some(Box::new(TiledValues::int(head_dim, bits, levels.unwrap_or(Levels::Unbiased))))
         }
     }
 }

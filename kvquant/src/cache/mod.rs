@@ -35,9 +35,9 @@
 
 pub mod budget;
 pub mod bytes;
-mod exact;
+pub(crate) mod exact;
 pub mod layer;
-mod packed;
+pub(crate) mod packed;
 mod pre_rope;
 pub mod retention;
 
@@ -46,6 +46,7 @@ pub use layer::{Appended, LayerCache};
 pub use pre_rope::PreRope;
 
 use crate::policy::{LayerFormat, Plan, SideFormat};
+use crate::quant::tiles::{ColumnTiles, LANES};
 use crate::{Error, Result};
 use std::sync::Arc;
 
@@ -183,16 +184,18 @@ pub fn check_plan(shape: CacheShape, plan: &Plan) -> Result<Vec<LayerFormat>> {
             below + plan.group
         ));
     }
-    if has(|side| matches!(side, SideFormat::Int(_) | SideFormat::IntChannels(_)))
-        && !plan.group.is_multiple_of(8)
-    {
-        let below = plan.group / 8 * 8;
+    let packs = has(|side| !matches!(side, SideFormat::F16 | SideFormat::Q8_0 | SideFormat::Q4_0));
+    if packs && !plan.group.is_multiple_of(LANES) && ![16, 32].contains(&plan.group) {
         return refuse(format!(
-            "integer keys are packed in whole bytes, but a group of {} tokens is no multiple of 8; \
-             take {} or {}",
-            plan.group,
-            below.max(8),
-            below + 8
+            "kernels read groups of 16, 32 or a multiple of {LANES} elements, not of {}",
+            plan.group
+        ));
+    }
+    let head_dim = shape.head_dim;
+    if packs && head_dim > ColumnTiles::MAX_CHANNELS {
+        return refuse(format!(
+            "kernels read heads of up to {} channels, not of {head_dim}",
+            ColumnTiles::MAX_CHANNELS
         ));
     }
     if (plan.rotate.keys || plan.rotate.values) && !shape.head_dim.is_power_of_two() {

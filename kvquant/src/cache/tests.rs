@@ -12,7 +12,7 @@ const PLANS: [&str; 13] = [
     "rtn1/q4_0:window=32",
     "q8_0/rtn2:window=96",
     "q8_0/q4_0",
-    "f16/rtn1:group=7,window=70",
+    "f16/rtn1:group=16,window=80",
     "kivi-2:sinks=4,key-levels=centroid,value-levels=unbiased,rotate=values",
     "int2/int1:window=64,group=64,sinks=4,rotate=values",
     "int5/int3:window=20,group=16,rotate=both",
@@ -131,7 +131,11 @@ fn plans_that_do_not_fit_say_why() {
     check(&format!("f16:sinks={most}"), SHAPE, "more than any text; take less");
     check("asymkv-3/0", SHAPE, "the model has 2 layers");
     check("q8_0", CacheShape { head_dim: 8, ..SHAPE }, "blocks of 32 channels, but a head has 8");
-    check("int2:group=12,window=24", SHAPE, "no multiple of 8; take 8 or 16");
+    check(
+        "int2:group=12,window=24",
+        SHAPE,
+        "groups of 16, 32 or a multiple of 64 elements, not of 12",
+    );
     let odd = CacheShape { head_dim: 96, ..SHAPE };
     check("f16:rotate=both", odd, "96 channels can't be rotated");
     let check = |layer: &str, expected: &str| {

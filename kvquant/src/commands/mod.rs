@@ -18,7 +18,11 @@ mod search;
 mod searching;
 
 use clap::{Parser, Subcommand};
-use common::command::mark_bad_input;
+use common::command::{BadInput, mark_bad_input, text_variable};
+use kvquant::isa::Isa;
+
+/// Forces a form of the kernels.
+const ISA_VARIABLE: &str = "KVQUANT_ISA";
 
 /// AsymKV: run LLMs with a key-value cache of 1 and 2 bits.
 #[derive(Debug, Parser)]
@@ -46,6 +50,9 @@ Options follow a colon: kivi-2:window=512,group=64,sinks=4
   pre-rope         keys before rotary embedding, without their bias
   jensen           logits corrected for the noise of packed keys
 
+Environment:
+  KVQUANT_ISA      vector instructions of the kernels: scalar, neon, avx2 or avx512; the best if absent
+
 Example:
   kvquant generate --kv small --prompt \"The capital of France?\""
 ))]
@@ -69,6 +76,10 @@ enum Command {
 impl Cli {
     /// Runs the command.
     pub fn run(self) -> anyhow::Result<()> {
+        if let Some(name) = text_variable(ISA_VARIABLE) {
+            let force = Isa::force(&name);
+            force.map_err(|problem| BadInput(format!("{ISA_VARIABLE}: {problem}")))?;
+        }
         let result = match self.command {
             Command::Analyze(command) => command.run(),
             Command::Bench(command) => command.run(),

@@ -3,8 +3,8 @@
 //!
 //! | file | what |
 //! |---|---|
-//! | [`bits`] | codes of 1, 2, 4 and 8 bits, packed without padding between them |
-//! | [`planes`] | codes of any width as planes of bits |
+//! | [`bits`] | the paper's widths: 1, 2, 4 and 8 bits |
+//! | [`tiles`] | codes in the order in which integer dot products read them |
 //! | [`levels`] | where a group's evenly spaced levels lie: the paper's rule and better ones |
 //! | [`group`] | the paper's round-to-nearest group quantizer (section 2.2, equations 4 to 6) |
 //! | [`symmetric`] | levels about zero with one scale |
@@ -19,5 +19,5 @@ pub mod byte;
 pub mod group;
 pub mod hadamard;
 pub mod levels;
-pub mod planes;
 pub mod symmetric;
+pub mod tiles;

@@ -1,16 +1,12 @@
 //! The packed formats of one head's older tokens.
 
 mod blocks;
-pub(super) mod int_keys;
-pub(super) mod int_values;
-mod rtn_keys;
-mod rtn_values;
+mod tiled_keys;
+mod tiled_values;
 
 pub(super) use blocks::Blocks;
-pub(super) use int_keys::IntKeys;
-pub(super) use int_values::IntValues;
-pub(super) use rtn_keys::RtnKeys;
-pub(super) use rtn_values::RtnValues;
+pub(crate) use tiled_keys::{ParamKind, ParamLayout, TiledKeys};
+pub(crate) use tiled_values::{SCALES, TiledValues, ValueKind, half_at};
 
 use std::fmt::Debug;
 use std::ops::Range;
@@ -44,6 +40,16 @@ pub(super) trait Packed: Debug + Send + Sync {
 
     /// The same once more.
     fn duplicate(&self) -> Box<dyn Packed>;
+
+    /// Itself, if it is keys that integer kernels read.
+    fn keys(&self) -> Option<&TiledKeys> {
+        None
+    }
+
+    /// Itself, if it is values that integer kernels read.
+    fn values(&self) -> Option<&TiledValues> {
+        None
+    }
 }
 
 impl Clone for Box<dyn Packed> {
