@@ -13,6 +13,10 @@
 //!
 //! Weights of tokens span orders of magnitude, and many small ones would all be rounded down: they are rounded
 //! with offsets that cover a step evenly, so that their sum is kept on average.
+//!
+//! The paper's formats have neither sinks nor levels that spare most elements from a few large ones: one number
+//! in a group can leave few steps for all others. Theirs are rounded to two bytes ([`Terms::Two`]), which costs a
+//! second integer product.
 
 use super::exponential::{ROUND, exp, exp2};
 use super::kernels::{
@@ -157,7 +161,7 @@ struct Scratch {
 struct Folded {
     /// The first group, and the first row.
     of: Option<(usize, usize)>,
-    /// `[rows][groups][weights]`
+    /// `[rows][terms][groups][weights]`
     weights: Vec<i8>,
     /// What a step of the weights is, and what is added to the sums: `[rows][groups]`.
     steps: Vec<(f32, f32)>,
@@ -165,8 +169,8 @@ struct Folded {
     scales: Vec<Vector>,
     centres: Vec<Vector>,
     products: Vec<Vector>,
-    /// In whole tiles.
-    rounded: Vec<i8>,
+    /// In whole tiles, of each term.
+    rounded: [Vec<i8>; 2],
 }
 
 /// Attends over the chunks of the range.
@@ -268,7 +272,8 @@ impl Chunk<'_> {
         let n_groups = (LANES / keys.group()).max(1);
         let folded = &mut scratch.folded;
         folded.fold(k, keys, self, block, n_groups, &mut scratch.numbers);
-        scratch.sums.resize(self.n_rows(), [0; LANES]);
+        let terms = Terms::of_keys(keys);
+        scratch.sums.resize(self.n_rows() * terms.len(), [0; LANES]);
         let mut slots = [0; SLOTS];
         for (slot, at) in slots.iter_mut().enumerate() {
             *at = slot * n_groups / SLOTS * n_weights;
@@ -286,6 +291,7 @@ impl Chunk<'_> {
         };
         // SAFETY: `k` is a form that this processor has.
         unsafe { k.products(&product, &mut scratch.sums) };
+        terms.join(&mut scratch.sums);
         let rows = scratch.sums.iter().zip(folded.steps.chunks_exact(n_groups));
         let len = LANES / n_groups;
         for (logits, (sums, steps)) in scratch.logits.iter_mut().zip(rows) {
@@ -520,8 +526,76 @@ fn in_lanes<'l>(
     lanes
 }
 
-/// The largest byte that a weight is rounded to.
-const MOST: f32 = 127.0;
+/// How many bytes weights are rounded to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Terms {
+    One,
+    /// The first counts 128 times as much.
+    Two,
+}
+
+impl Terms {
+    /// What the second byte of a weight is to the first.
+    const BASE: i32 = 128;
+
+    fn of_keys(keys: &TiledKeys) -> Terms {
+        if keys.params().kind == ParamKind::Zeros { Terms::Two } else { Terms::One }
+    }
+
+    fn of_values(values: &TiledValues) -> Terms {
+        if values.kind() == ValueKind::Zeros { Terms::Two } else { Terms::One }
+    }
+
+    fn len(self) -> usize {
+        if self == Terms::One { 1 } else { 2 }
+    }
+
+    /// The largest number of steps.
+    fn most(self) -> f32 {
+        if self == Terms::One { 127.0 } else { 127.0 * Terms::BASE as f32 }
+    }
+
+    /// Stores numbers of steps, to which [`ROUND`] was added, as bytes; gives them without that.
+    ///
+    /// # Safety
+    /// `k` is a form that this processor has.
+    #[inline(always)]
+    unsafe fn split<K: Kernels>(
+        self,
+        k: K,
+        shifted: K::Lanes,
+        first: &mut [i8; VECTOR],
+        second: &mut [i8; VECTOR],
+    ) -> K::Lanes {
+        // SAFETY: as the caller says.
+        unsafe {
+            let round = k.all(ROUND);
+            let steps = k.sub(shifted, round);
+            if self == Terms::One {
+                k.low_bytes(shifted, first);
+                return steps;
+            }
+            let high = k.mul_add(steps, k.all(1.0 / Terms::BASE as f32), round);
+            k.low_bytes(high, first);
+            let rest = k.mul_add(k.sub(high, round), k.all(-(Terms::BASE as f32)), steps);
+            k.low_bytes(k.add(rest, round), second);
+            steps
+        }
+    }
+
+    /// Puts the sums of both terms together, in the first places.
+    #[inline(always)]
+    fn join(self, sums: &mut [Sums]) {
+        if self == Terms::One {
+            return;
+        }
+        for row in 0..sums.len() / 2 {
+            for lane in 0..LANES {
+                sums[row][lane] = Terms::BASE * sums[2 * row][lane] + sums[2 * row + 1][lane];
+            }
+        }
+    }
+}
 
 impl Folded {
     /// Rounds the rows' queries times the scales of the groups of a block, unless that was done for the block before.
@@ -546,13 +620,16 @@ impl Folded {
             for vectors in [&mut self.scales, &mut self.centres, &mut self.products] {
                 vectors.resize(n_vectors, [0.0; VECTOR]);
             }
-            self.rounded.resize(rows.stride().next_multiple_of(LANES), 0);
+            for rounded in &mut self.rounded {
+                rounded.resize(rows.stride().next_multiple_of(LANES), 0);
+            }
         }
         self.of = Some((first_group, chunk.first_row));
         let n_weights = keys.tiles().n_weights();
         let columns = keys.tiles().columns();
+        let terms = Terms::of_keys(keys);
         let stride = n_groups * n_weights;
-        self.weights.resize(chunk.n_rows() * stride, 0);
+        self.weights.resize(chunk.n_rows() * terms.len() * stride, 0);
         self.steps.resize(chunk.n_rows() * n_groups, (0.0, 0.0));
         let last_group = keys.n_groups().saturating_sub(1);
         for group in 0..n_groups {
@@ -562,12 +639,16 @@ impl Folded {
             for row in 0..chunk.n_rows() {
                 let query = &rows.queries[(chunk.first_row + row) * rows.stride()..];
                 let (query, _) = query[..rows.stride()].as_chunks::<VECTOR>();
-                self.steps[row * n_groups + group] = self.fold_row(k, query, &layout.middles);
-                let weights = &mut self.weights[row * stride + group * n_weights..][..n_weights];
-                match columns {
-                    None => weights.copy_from_slice(&self.rounded[..n_weights]),
-                    // SAFETY: `k` is a form that this processor has; columns are channels.
-                    Some(columns) => unsafe { k.gather(&self.rounded, columns, weights) },
+                let middles = &layout.middles;
+                self.steps[row * n_groups + group] = self.fold_row(k, terms, query, middles);
+                let of_terms = self.weights[row * terms.len() * stride..].chunks_exact_mut(stride);
+                for (weights, rounded) in of_terms.zip(&self.rounded).take(terms.len()) {
+                    let weights = &mut weights[group * n_weights..][..n_weights];
+                    match columns {
+                        None => weights.copy_from_slice(&rounded[..n_weights]),
+                        // SAFETY: `k` is a form that this processor has; columns are channels.
+                        Some(columns) => unsafe { k.gather(rounded, columns, weights) },
+                    }
                 }
             }
         }
@@ -576,7 +657,13 @@ impl Folded {
     /// A query times the scales, rounded to bytes. Gives what a step of these is, and what is added to sums of codes
     /// times bytes.
     #[inline(always)]
-    fn fold_row<K: Kernels>(&mut self, k: K, query: &[Vector], middles: &[Vector]) -> (f32, f32) {
+    fn fold_row<K: Kernels>(
+        &mut self,
+        k: K,
+        terms: Terms,
+        query: &[Vector],
+        middles: &[Vector],
+    ) -> (f32, f32) {
         let levels = self.scales.iter().zip(&self.centres);
         let vectors = self.products.iter_mut().zip(query).zip(levels);
         // SAFETY: `k` is a form that this processor has.
@@ -590,16 +677,17 @@ impl Folded {
                 constant = k.mul_add(query, k.load(centres), constant);
             }
             let greatest = greatest_of(k, greatest);
-            let inverse = k.all(if greatest > 0.0 { MOST / greatest } else { 0.0 });
+            let inverse = k.all(if greatest > 0.0 { terms.most() / greatest } else { 0.0 });
             let mut middle = k.all(0.0);
-            let (rounded, _) = self.rounded.as_chunks_mut::<VECTOR>();
-            for ((products, rounded), middles) in self.products.iter().zip(rounded).zip(middles) {
+            let [first, second] = &mut self.rounded;
+            let rounded = first.as_chunks_mut().0.iter_mut().zip(second.as_chunks_mut().0);
+            let vectors = self.products.iter().zip(rounded).zip(middles);
+            for ((products, (first, second)), middles) in vectors {
                 let shifted = k.mul_add(k.load(products), inverse, k.all(ROUND));
-                k.low_bytes(shifted, rounded);
-                let bytes = k.sub(shifted, k.all(ROUND));
-                middle = k.mul_add(bytes, k.load(middles), middle);
+                let steps = terms.split(k, shifted, first, second);
+                middle = k.mul_add(steps, k.load(middles), middle);
             }
-            let step = greatest / MOST;
+            let step = greatest / terms.most();
             (step, sum_of(k, constant) - step * sum_of(k, middle))
         }
     }
@@ -713,8 +801,10 @@ fn add_packed<K: Kernels>(
 ) {
     let Outputs { stride, outputs, sums, rounded, numbers } = out;
     let n_rows = weights.len();
-    sums.resize(n_rows, [0; LANES]);
-    rounded.resize(n_rows * CHUNK, 0);
+    let terms = Terms::of_values(values);
+    sums.resize(n_rows * terms.len(), [0; LANES]);
+    // The second terms of one are written, too, but not read.
+    rounded.resize(n_rows * 2 * CHUNK, 0);
     // For each row what a step of its bytes is, and what is added to the sums.
     numbers.resize(2 * n_rows, 0.0);
     let (mut scales, mut centres) = ([0.0; CHUNK], [0.0; CHUNK]);
@@ -748,9 +838,10 @@ fn add_packed<K: Kernels>(
                     *centre += scale * middle;
                 }
             }
-            let rows = weights.iter().zip(rounded.as_chunks_mut::<CHUNK>().0);
-            for ((weights, rounded), of_row) in rows.zip(numbers.as_chunks_mut::<2>().0) {
-                let (step, total) = round_weights(k, weights, &scales, rounded);
+            let of_terms = rounded.as_chunks_mut::<CHUNK>().0.as_chunks_mut::<2>().0;
+            let rows = weights.iter().zip(of_terms).zip(numbers.as_chunks_mut::<2>().0);
+            for ((weights, rounded), of_row) in rows {
+                let (step, total) = round_weights(k, terms, weights, &scales, rounded);
                 let constant = if is_centred { dot(k, weights, &centres) } else { 0.0 };
                 *of_row = [step, constant - step * middle * total];
             }
@@ -768,12 +859,13 @@ fn add_packed<K: Kernels>(
                 ahead: blocks.len() * values.block_bytes(),
                 levels: panel.tiles.levels(),
                 weights: rounded,
-                stride: CHUNK,
+                stride: 2 * CHUNK / terms.len(),
                 step: 4 * SLOTS / width,
                 slots,
             };
             // SAFETY: `k` is a form that this processor has.
             unsafe { k.products(&product, sums) };
+            terms.join(sums);
             let rows = sums.iter_mut().zip(numbers.as_chunks::<2>().0);
             for ((sums, &[step, constant]), outputs) in rows.zip(outputs.chunks_mut(stride)) {
                 add_halves(sums, width);
@@ -839,9 +931,10 @@ const DITHER: Tokens = {
 #[inline(always)]
 unsafe fn round_weights<K: Kernels>(
     k: K,
+    terms: Terms,
     weights: &Tokens,
     scales: &Tokens,
-    rounded: &mut [i8; CHUNK],
+    rounded: &mut [[i8; CHUNK]; 2],
 ) -> (f32, f32) {
     // SAFETY: as the caller says.
     unsafe {
@@ -853,14 +946,15 @@ unsafe fn round_weights<K: Kernels>(
             greatest = k.max(greatest, *product);
         }
         let greatest = greatest_of(k, greatest);
-        let inverse = k.all(if greatest > 0.0 { MOST / greatest } else { 0.0 });
+        let inverse = k.all(if greatest > 0.0 { terms.most() / greatest } else { 0.0 });
         let mut totals = k.all(0.0);
-        let vectors = rounded.as_chunks_mut().0.iter_mut().zip(DITHER.as_chunks().0);
-        for (product, (rounded, offsets)) in products.into_iter().zip(vectors) {
+        let [first, second] = rounded;
+        let rounded = first.as_chunks_mut().0.iter_mut().zip(second.as_chunks_mut().0);
+        let vectors = rounded.zip(DITHER.as_chunks().0);
+        for (product, ((first, second), offsets)) in products.into_iter().zip(vectors) {
             let shifted = k.add(k.mul_add(product, inverse, k.load(offsets)), k.all(ROUND));
-            k.low_bytes(shifted, rounded);
-            totals = k.add(totals, k.sub(shifted, k.all(ROUND)));
+            totals = k.add(totals, terms.split(k, shifted, first, second));
         }
-        (greatest / MOST, sum_of(k, totals))
+        (greatest / terms.most(), sum_of(k, totals))
     }
 }
