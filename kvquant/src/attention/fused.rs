@@ -13,6 +13,8 @@ use crate::quant::hadamard;
 use rayon::prelude::*;
 use std::ops::Range;
 
+/// Chunks in a span. It depends neither on threads nor on the number of queries, so that no sum does.
+const SPAN: usize = 4;
 /// Query tokens in a block: enough that what a chunk of keys needs once is little beside the products with it.
 const QUERY_BLOCK: usize = 64;
 
@@ -57,13 +59,8 @@ pub fn attend_with(
             })
         })
         .collect();
-    // With less blocks than threads, or a few more, some threads would wait for the others.
-    let n_threads = rayon::current_num_threads();
-    let n_spans = if blocks.len() >= 4 * n_threads { 1 } else { n_threads };
-    let spans: Vec<(&Block, Range<usize>)> = blocks
-        .iter()
-        .flat_map(|block| block.spans(n_spans).into_iter().map(move |span| (block, span)))
-        .collect();
+    let spans: Vec<(&Block, Range<usize>)> =
+        blocks.iter().flat_map(|block| block.spans().map(move |span| (block, span))).collect();
     let run = |(block, span): &(&Block, Range<usize>)| block.attend(isa, appended, span.clone());
     let partials: Vec<Partial> = match spans.len() {
         1 => spans.iter().map(run).collect(),
@@ -72,7 +69,7 @@ pub fn attend_with(
     let mut partials = partials.into_iter();
     for block in &blocks {
         let mut whole = Partial::new(&block.rows);
-        for partial in partials.by_ref().take(block.spans(n_spans).len()) {
+        for partial in partials.by_ref().take(block.spans().len()) {
             whole.merge(&partial);
         }
         let first = block.kv_head_idx * heads.group_size();
@@ -140,11 +137,10 @@ impl Block {
         Block { kv_head_idx, tokens, rows, chunks }
     }
 
-    /// The chunks of tokens in up to `n` parts.
-    fn spans(&self, n: usize) -> Vec<Range<usize>> {
+    /// The chunks of tokens in parts.
+    fn spans(&self) -> impl ExactSizeIterator<Item = Range<usize>> + use<> {
         let n_chunks = self.chunks.len();
-        let len = n_chunks.div_ceil(n).max(1);
-        (0..n_chunks).step_by(len).map(|first| first..(first + len).min(n_chunks)).collect()
+        (0..n_chunks).step_by(SPAN).map(move |first| first..(first + SPAN).min(n_chunks))
     }
 
     fn attend(&self, isa: Isa, appended: &Appended<'_>, span: Range<usize>) -> Partial {

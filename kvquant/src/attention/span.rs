@@ -555,6 +555,12 @@ impl Terms {
         if self == Terms::One { 127.0 } else { 127.0 * Terms::BASE as f32 }
     }
 
+    /// How many steps one is, if so much is the largest number of them. None if that is next to nothing, which would be
+    /// infinitely many.
+    fn steps_of(self, greatest: f32) -> f32 {
+        if greatest > 1e-30 { self.most() / greatest } else { 0.0 }
+    }
+
     /// Stores numbers of steps, to which [`ROUND`] was added, as bytes; gives them without that.
     ///
     /// # Safety
@@ -677,7 +683,7 @@ impl Folded {
                 constant = k.mul_add(query, k.load(centres), constant);
             }
             let greatest = greatest_of(k, greatest);
-            let inverse = k.all(if greatest > 0.0 { terms.most() / greatest } else { 0.0 });
+            let inverse = k.all(terms.steps_of(greatest));
             let mut middle = k.all(0.0);
             let [first, second] = &mut self.rounded;
             let rounded = first.as_chunks_mut().0.iter_mut().zip(second.as_chunks_mut().0);
@@ -946,7 +952,7 @@ unsafe fn round_weights<K: Kernels>(
             greatest = k.max(greatest, *product);
         }
         let greatest = greatest_of(k, greatest);
-        let inverse = k.all(if greatest > 0.0 { terms.most() / greatest } else { 0.0 });
+        let inverse = k.all(terms.steps_of(greatest));
         let mut totals = k.all(0.0);
         let [first, second] = rounded;
         let rounded = first.as_chunks_mut().0.iter_mut().zip(second.as_chunks_mut().0);

@@ -2,7 +2,7 @@
 //!
 //! Each layer has two sides, keys and values; each side holds, for every KV head, its older tokens
 //! packed and its recent ones in half precision. No side ever holds a dequantized copy of its
-//! history: attention decodes a tile at a time into scratch of its own.
+//! history: attention computes on the codes as they lie.
 //!
 //! | file | what |
 //! |---|---|

@@ -156,7 +156,7 @@ impl ColumnTiles {
             levels.push(of);
         }
         let n_weights = if is_uniform { n_channels } else { columns.len() };
-        let n_weights = n_weights.next_multiple_of(LANES);
+        let n_weights = n_weights.max(1).next_multiple_of(LANES);
         columns.resize(n_weights, NO_CHANNEL);
         ColumnTiles { levels, columns, digits, bytes, n_weights, is_uniform }
     }

@@ -55,7 +55,7 @@ fn what_is_taken_off_is_put_back() {
     for architecture in ["llama", "qwen2"] {
         let model = tiny_model::load(architecture);
         let expected = next(&model, &mut cache(&model, "f16"), &tokens);
-        for plan in ["f16:pre-rope", "f16:rotate=both", "int8:window=8,group=8,pre-rope"] {
+        for plan in ["f16:pre-rope", "f16:rotate=both", "int8:window=16,group=16,pre-rope"] {
             let mut cache = model.new_cache(&plan.parse().unwrap()).unwrap();
             let found = next(&model, &mut cache, &tokens);
             let bound = if plan.starts_with("f16") { 1e-5 } else { 1e-3 };

@@ -151,8 +151,10 @@ fn a_preset_is_searched_once() {
     let (again, said) = with(&["balanced"]);
     assert!(!said.contains("searching"), "{said}");
     assert_eq!(again["text"], searched["text"]);
-    let memory = ["memory", "--kv", "balanced", "--context", "8192", "--against", "small"];
-    let (memory, _) = kvquant.json(&memory);
-    assert!(memory["bits_per_element"].as_f64().unwrap() <= 2.5, "{memory}");
-    assert_eq!(memory["against"]["plan"], "int1/int1, not searched");
+    let memory = ["memory", "--kv", "balanced", "--context", "8192"];
+    let (planned, _) = kvquant.json(&memory);
+    assert!(planned["bits_per_element"].as_f64().unwrap() <= 2.5, "{planned}");
+    assert_eq!(planned["plan"], "balanced");
+    let (planned, _) = Kvquant::new().unwrap().json(&memory);
+    assert_eq!(planned["plan"], "int1/int1, not searched");
 }

@@ -52,7 +52,8 @@ impl Product<'_> {
         let (mut bytes, mut weights) = (0, 0);
         for level in self.levels {
             bytes += level.bytes();
-            weights = weights.max(level.weights + level.n_steps().max(1) * self.step);
+            let last = level.weights + level.n_steps().saturating_sub(1) * self.step;
+            weights = weights.max(last + 4);
         }
         let last_slot = self.slots[0].max(self.slots[1]).max(self.slots[2].max(self.slots[3]));
         let blocks_before = self.n_blocks.saturating_sub(1);
@@ -60,7 +61,7 @@ impl Product<'_> {
             self.tiles.len() >= blocks_before * self.block_stride + bytes,
             "tiles end before their levels"
         );
-        let of_row = blocks_before * LANES + weights - self.step + last_slot + 4;
+        let of_row = blocks_before * LANES + last_slot + weights;
         assert!(
             n_rows == 0 || self.weights.len() >= (n_rows - 1) * self.stride + of_row,
             "weights end before their terms"
