@@ -27,6 +27,7 @@ use crate::cache::packed::{
     ParamKind, ParamLayout, SCALES, TiledKeys, TiledValues, ValueKind, half_at,
 };
 use crate::quant::tiles::{ColumnTiles, LANES, SLOTS, VECTOR};
+use half::f16;
 use std::ops::Range;
 
 /// The queries of one KV head's query heads for a run of tokens, in the order of the tokens.
@@ -369,9 +370,18 @@ impl Chunk<'_> {
         match keys.exact(head_idx) {
             Some(exact) => {
                 let keys = exact.held_from(positions.start);
-                let rows = KeyRows { keys, n_blocks, queries, stride, head_dim };
                 // SAFETY: `k` is a form that this processor has.
-                unsafe { k.multiply_keys(&rows, &mut scratch.exact) };
+                unsafe {
+                    if self.n_rows() < MANY_ROWS {
+                        let rows = KeyRows { keys, n_blocks, queries, stride, head_dim };
+                        k.multiply_keys(&rows, &mut scratch.exact);
+                    } else {
+                        let keys = &keys[..n_blocks * VECTOR * head_dim];
+                        let keys = widened(k, keys, &mut scratch.lanes);
+                        let rows = KeyRows { keys, n_blocks, queries, stride, head_dim };
+                        k.multiply_keys(&rows, &mut scratch.exact);
+                    }
+                }
             }
             None => {
                 let n_tokens = positions.len();
@@ -483,10 +493,33 @@ impl Chunk<'_> {
             }
             let weights = &scratch.logits.as_flattened()[least_packed..];
             let exact = values.exact(head_idx).expect("nothing is taken off values");
+            let n_tokens = n_tokens - least_packed;
             let held = exact.held_from(self.positions.start + least_packed);
-            add_rows(k, rows, held, weights, n_tokens - least_packed, outputs);
+            if self.n_rows() < MANY_ROWS {
+                add_rows(k, rows, held, weights, n_tokens, outputs);
+            } else {
+                let held = &held[..n_tokens * rows.head_dim];
+                // SAFETY: `k` is a form that this processor has.
+                let held = unsafe { widened(k, held, &mut scratch.lanes) };
+                add_rows(k, rows, held, weights, n_tokens, outputs);
+            }
         }
     }
+}
+
+/// Rows for which half-precision numbers are widened once, not again with each few of them.
+const MANY_ROWS: usize = 16;
+
+/// Half-precision numbers in single precision.
+///
+/// # Safety
+/// `k` is a form that this processor has.
+#[inline(always)]
+unsafe fn widened<'w, K: Kernels>(k: K, halves: &[f16], wide: &'w mut Vec<f32>) -> &'w [f32] {
+    wide.resize(halves.len(), 0.0);
+    // SAFETY: as the caller says.
+    unsafe { k.widen(bytemuck::cast_slice(halves), wide) };
+    wide
 }
 
 /// Adds values `[tokens][head_dim]` by weights of which rows are a chunk apart.
