@@ -135,7 +135,8 @@ fn help(curves: &Curves) -> String {
             .collect();
         let costs = match costs.is_empty() {
             true => "not measured yet".to_owned(),
-            false => format!("perplexity {}", costs.join(", ")),
+            // A line for each further model.
+            false => format!("perplexity {}", costs.join(&format!(",\n{:51}", ""))),
         };
         text += &format!(
             "  {:<16} {} bits at {} tokens: {costs}\n",
