@@ -9,8 +9,6 @@ use std::sync::OnceLock;
 pub enum Isa {
     /// Plain loops.
     Scalar,
-    /// 128-bit vectors of ARM.
-    Neon,
     /// 256-bit vectors, FMA and half-precision conversions.
     Avx2,
     /// 512-bit vectors with dot products of bytes (VNNI) and byte permutations (VBMI).
@@ -19,13 +17,12 @@ pub enum Isa {
 
 impl Isa {
     /// All of them, the slowest first.
-    pub const ALL: [Isa; 4] = [Isa::Scalar, Isa::Neon, Isa::Avx2, Isa::Avx512];
+    pub const ALL: [Isa; 3] = [Isa::Scalar, Isa::Avx2, Isa::Avx512];
 
     /// Whether this processor can run it.
     pub fn is_available(self) -> bool {
         match self {
             Isa::Scalar => true,
-            Isa::Neon => cfg!(target_arch = "aarch64"),
             #[cfg(target_arch = "x86_64")]
             Isa::Avx2 => has_avx2(),
             #[cfg(target_arch = "x86_64")]
@@ -81,7 +78,6 @@ impl fmt::Display for Isa {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Isa::Scalar => "scalar",
-            Isa::Neon => "neon",
             Isa::Avx2 => "avx2",
             Isa::Avx512 => "avx512",
         })

@@ -629,8 +629,9 @@ impl Terms {
             return;
         }
         for row in 0..sums.len() / 2 {
-            for lane in 0..LANES {
-                sums[row][lane] = Terms::BASE * sums[2 * row][lane] + sums[2 * row + 1][lane];
+            let (high, low) = (sums[2 * row], sums[2 * row + 1]);
+            for ((sum, high), low) in sums[row].iter_mut().zip(high).zip(low) {
+                *sum = Terms::BASE * high + low;
             }
         }
     }
