@@ -26,6 +26,7 @@ use crate::cache::layer::SideCache;
 use crate::cache::packed::{
     ParamKind, ParamLayout, SCALES, TiledKeys, TiledValues, ValueKind, half_at,
 };
+use crate::quant::byte::{Centre, LogScale};
 use crate::quant::tiles::{ColumnTiles, LANES, SLOTS, VECTOR};
 use half::f16;
 use std::ops::Range;
@@ -151,7 +152,7 @@ struct Scratch {
     masked: Vec<Tokens>,
     sums: Vec<Sums>,
     folded: Folded,
-    /// Weights of packed values, `[rows][64]`.
+    /// Weights of packed values, `[rows][2]` of a chunk.
     weights: Vec<i8>,
     numbers: Vec<f32>,
     lanes: Vec<f32>,
@@ -316,19 +317,10 @@ impl Chunk<'_> {
     fn multiply_decoded<K: Kernels>(&self, k: K, n_tokens: usize, scratch: &mut Scratch) {
         let Head { keys, head_idx, rows, .. } = self.head;
         let positions = self.positions.start..self.positions.start + n_tokens;
-        let decode = |rows: &mut [f32]| keys.decode_packed(head_idx, positions, rows);
         let queries = &rows.queries[self.first_row * rows.stride()..];
-        let lanes =
-            in_lanes(rows.head_dim, n_tokens, decode, &mut scratch.numbers, &mut scratch.lanes);
-        let rows = KeyRows {
-            keys: lanes,
-            n_blocks: n_tokens.div_ceil(VECTOR),
-            queries,
-            stride: rows.stride(),
-            head_dim: rows.head_dim,
-        };
-        // SAFETY: `k` is a form that this processor has.
-        unsafe { k.multiply_keys(&rows, &mut scratch.logits) };
+        let Scratch { numbers, lanes, logits, .. } = scratch;
+        let decode = |rows: &mut [f32]| keys.decode_packed(head_idx, positions, rows);
+        multiply_rows(k, rows, queries, in_lanes(rows, n_tokens, decode, numbers, lanes), logits);
     }
 
     /// Adds half the variance that the noise of packed keys gives their logits.
@@ -339,18 +331,10 @@ impl Chunk<'_> {
         let noise = |variances: &mut [f32]| keys.noise(head_idx, positions, variances);
         let queries = &rows.queries[self.first_row * rows.stride()..];
         let half_squares: Vec<f32> = queries.iter().map(|query| query * query / 2.0).collect();
-        let lanes =
-            in_lanes(rows.head_dim, n_tokens, noise, &mut scratch.numbers, &mut scratch.lanes);
-        let rows = KeyRows {
-            keys: lanes,
-            n_blocks: n_tokens.div_ceil(VECTOR),
-            queries: &half_squares,
-            stride: rows.stride(),
-            head_dim: rows.head_dim,
-        };
-        scratch.exact.resize(self.n_rows(), [0.0; CHUNK]);
-        // SAFETY: `k` is a form that this processor has.
-        unsafe { k.multiply_keys(&rows, &mut scratch.exact) };
+        let Scratch { numbers, lanes, exact, .. } = scratch;
+        exact.resize(self.n_rows(), [0.0; CHUNK]);
+        let variances = in_lanes(rows, n_tokens, noise, numbers, lanes);
+        multiply_rows(k, rows, &half_squares, variances, exact);
         for (logits, corrections) in scratch.logits.iter_mut().zip(&scratch.exact) {
             for (logit, correction) in logits[..n_tokens].iter_mut().zip(corrections) {
                 *logit += correction;
@@ -362,25 +346,21 @@ impl Chunk<'_> {
     #[inline(always)]
     fn multiply_exact<K: Kernels>(&self, k: K, first: usize, scratch: &mut Scratch) {
         let Head { keys, head_idx, rows, .. } = self.head;
-        scratch.exact.resize(self.n_rows(), [0.0; CHUNK]);
+        let head_dim = rows.head_dim;
         let positions = self.positions.start + first..self.positions.end;
         let queries = &rows.queries[self.first_row * rows.stride()..];
-        let (head_dim, stride) = (rows.head_dim, rows.stride());
-        let n_blocks = positions.len().div_ceil(VECTOR);
+        let Scratch { numbers, lanes, exact: logits, .. } = scratch;
+        logits.resize(self.n_rows(), [0.0; CHUNK]);
         match keys.exact(head_idx) {
             Some(exact) => {
-                let keys = exact.held_from(positions.start);
-                // SAFETY: `k` is a form that this processor has.
-                unsafe {
-                    if self.n_rows() < MANY_ROWS {
-                        let rows = KeyRows { keys, n_blocks, queries, stride, head_dim };
-                        k.multiply_keys(&rows, &mut scratch.exact);
-                    } else {
-                        let keys = &keys[..n_blocks * VECTOR * head_dim];
-                        let keys = widened(k, keys, &mut scratch.lanes);
-                        let rows = KeyRows { keys, n_blocks, queries, stride, head_dim };
-                        k.multiply_keys(&rows, &mut scratch.exact);
-                    }
+                let n_places = positions.len().next_multiple_of(VECTOR);
+                let held = &exact.held_from(positions.start)[..n_places * head_dim];
+                if self.n_rows() < MANY_ROWS {
+                    multiply_rows(k, rows, queries, held, logits);
+                } else {
+                    // SAFETY: `k` is a form that this processor has.
+                    let held = unsafe { widened(k, held, lanes) };
+                    multiply_rows(k, rows, queries, held, logits);
                 }
             }
             None => {
@@ -392,11 +372,8 @@ impl Chunk<'_> {
                     rows[..skipped].fill(0.0);
                     keys.decode_exact(head_idx, held, &mut rows[skipped..]);
                 };
-                let lanes =
-                    in_lanes(head_dim, n_tokens, decode, &mut scratch.numbers, &mut scratch.lanes);
-                let rows = KeyRows { keys: lanes, n_blocks, queries, stride, head_dim };
-                // SAFETY: `k` is a form that this processor has.
-                unsafe { k.multiply_keys(&rows, &mut scratch.exact) };
+                let held = in_lanes(rows, n_tokens, decode, numbers, lanes);
+                multiply_rows(k, rows, queries, held, logits);
             }
         }
     }
@@ -538,14 +515,31 @@ fn add_rows<K: Kernels, T: Element>(
     unsafe { k.add_values(&rows, outputs) };
 }
 
-/// Rows that `write` writes, as blocks of `[channels][16 tokens]`.
+/// Logits of keys in whole blocks of `[channels][16 tokens]`.
+#[inline(always)]
+fn multiply_rows<K: Kernels, T: Element>(
+    k: K,
+    rows: &Rows,
+    queries: &[f32],
+    keys: &[T],
+    logits: &mut [Tokens],
+) {
+    let (head_dim, stride) = (rows.head_dim, rows.stride());
+    let n_blocks = keys.len() / (VECTOR * head_dim);
+    let rows = KeyRows { keys, n_blocks, queries, stride, head_dim };
+    // SAFETY: `k` is a form that this processor has.
+    unsafe { k.multiply_keys(&rows, logits) };
+}
+
+/// What `write` writes as rows, as whole blocks of `[channels][16 tokens]`.
 fn in_lanes<'l>(
-    head_dim: usize,
+    Rows { head_dim, .. }: &Rows,
     n_tokens: usize,
     write: impl FnOnce(&mut [f32]),
     rows: &mut Vec<f32>,
     lanes: &'l mut Vec<f32>,
 ) -> &'l [f32] {
+    let head_dim = *head_dim;
     rows.resize(n_tokens * head_dim, 0.0);
     write(rows);
     lanes.clear();
@@ -588,7 +582,7 @@ impl Terms {
         if self == Terms::One { 127.0 } else { 127.0 * Terms::BASE as f32 }
     }
 
-    /// How many steps one is, if so much is the largest number of them. None if that is next to nothing, which would be
+    /// How many steps one is, if `greatest` is the largest number of them; none if that is next to nothing, as one would be
     /// infinitely many.
     fn steps_of(self, greatest: f32) -> f32 {
         if greatest > 1e-30 { self.most() / greatest } else { 0.0 }
@@ -765,13 +759,12 @@ fn group_levels<K: Kernels>(
             let bytes =
                 scale_bytes.0.as_chunks::<VECTOR>().0.iter().zip(second.signed().as_chunks().0);
             let levels = scales.iter_mut().zip(centres).zip(&layout.ranges);
-            for (((scales, centres), (ranges, has_scale)), (scale, centre)) in levels.zip(bytes) {
-                let scale = k.of_bytes(scale);
-                let exponent = k.mul(k.sub(scale, k.all(255.0)), k.all(1.0 / 16.0));
-                let power = k.where_at_least(scale, k.all(1.0), exp2(k, exponent));
+            let levels = levels.zip(&layout.middles).zip(bytes);
+            for ((((scales, centres), ranges), middles), (scale, centre)) in levels {
                 let ranges = k.load(ranges);
-                k.store(k.mul(k.mul(ranges, power), k.load(has_scale)), scales);
-                let centre = k.mul(k.of_signed_bytes(centre), k.all(1.0 / 127.0));
+                let scale = k.mul(ranges, scale_of_bytes(k, scale));
+                k.store(k.where_at_least(k.load(middles), k.all(0.5), scale), scales);
+                let centre = k.mul(k.of_signed_bytes(centre), k.all(1.0 / Centre::STEPS));
                 k.store(k.mul(centre, ranges), centres);
             }
         }
@@ -783,12 +776,11 @@ fn group_levels<K: Kernels>(
         if has_all {
             k.widen(&params[..2 * n_scales], &mut scales.as_flattened_mut()[..n_channels]);
         } else {
-            numbers.resize(n_scales + 1, 0.0);
+            numbers.resize(n_scales, 0.0);
             k.widen(&params[..2 * n_scales], numbers);
             let scales = scales.as_flattened_mut().iter_mut().zip(&layout.scale_of);
-            let has_scale = layout.ranges.iter().flat_map(|(_, has_scale)| has_scale);
-            for ((scale, &at), &has_scale) in scales.zip(has_scale) {
-                *scale = if has_scale > 0.0 { numbers[usize::from(at)] } else { 0.0 };
+            for ((scale, &at), &middle) in scales.zip(layout.middles.as_flattened()) {
+                *scale = if middle > 0.0 { numbers[usize::from(at)] } else { 0.0 };
             }
         }
         if layout.kind == ParamKind::Zeros {
@@ -798,6 +790,20 @@ fn group_levels<K: Kernels>(
                 k.store(k.add(k.load(centres), shift), centres);
             }
         }
+    }
+}
+
+/// Scales of bytes, as [`LogScale::decode`] gives them, over the largest.
+///
+/// # Safety
+/// `k` is a form that this processor has.
+#[inline(always)]
+unsafe fn scale_of_bytes<K: Kernels>(k: K, bytes: &[u8; VECTOR]) -> K::Lanes {
+    // SAFETY: as the caller says.
+    unsafe {
+        let bytes = k.of_bytes(bytes);
+        let octaves = k.mul(k.sub(bytes, k.all(LogScale::TOP)), k.all(1.0 / LogScale::STEPS));
+        k.where_at_least(bytes, k.all(1.0), exp2(k, octaves))
     }
 }
 
@@ -863,10 +869,7 @@ fn add_packed<K: Kernels>(
                 }
                 let vectors = scales.as_chunks_mut::<VECTOR>().0.iter_mut();
                 for (scales, bytes) in vectors.zip(params.as_chunks().0) {
-                    let byte = k.of_bytes(bytes);
-                    let exponent = k.mul(k.sub(byte, k.all(255.0)), k.all(1.0 / 16.0));
-                    let power = k.where_at_least(byte, k.all(1.0), exp2(k, exponent));
-                    k.store(k.mul(power, k.all(SCALES.top)), scales);
+                    k.store(k.mul(scale_of_bytes(k, bytes), k.all(SCALES.top)), scales);
                 }
             }
             if is_centred {

@@ -46,7 +46,7 @@ pub use layer::{Appended, LayerCache};
 pub use pre_rope::PreRope;
 
 use crate::policy::{LayerFormat, Plan, SideFormat};
-use crate::quant::tiles::{ColumnTiles, LANES};
+use crate::quant::tiles::{ColumnTiles, LANES, is_group};
 use crate::{Error, Result};
 use std::sync::Arc;
 
@@ -185,7 +185,7 @@ pub fn check_plan(shape: CacheShape, plan: &Plan) -> Result<Vec<LayerFormat>> {
         ));
     }
     let packs = has(|side| !matches!(side, SideFormat::F16 | SideFormat::Q8_0 | SideFormat::Q4_0));
-    if packs && !plan.group.is_multiple_of(LANES) && ![16, 32].contains(&plan.group) {
+    if packs && !is_group(plan.group) {
         return refuse(format!(
             "kernels read groups of 16, 32 or a multiple of {LANES} elements, not of {}",
             plan.group

@@ -251,7 +251,7 @@ impl GpuCache {
         from: &GpuCache,
         from_layer: usize,
     ) -> Result<()> {
-        debug_assert_eq!((self.capacity, from.n_sequences), (from.capacity, 1));
+        assert_eq!((self.capacity, from.n_sequences), (from.capacity, 1));
         let (stream, shape) = (Arc::clone(self.gpu.stream()), self.shape);
         let from = &from.layers[from_layer];
         let layer = &mut self.layers[layer_idx];

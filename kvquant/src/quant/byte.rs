@@ -1,8 +1,5 @@
 //! Scales and centres of groups in a byte each.
 
-/// Steps of a scale to an octave: neighbours differ by 4.4 %, so that rounding costs at most 2.2 %.
-const STEPS: f32 = 16.0;
-
 /// The largest positive scale is `top`, the smallest 16 octaves below; what is smaller becomes 0.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct LogScale {
@@ -11,17 +8,22 @@ pub struct LogScale {
 }
 
 impl LogScale {
+    /// Steps of a scale to an octave: neighbours differ by 4.4 %, so that rounding costs at most 2.2 %.
+    pub const STEPS: f32 = 16.0;
+    /// The byte of the largest scale.
+    pub const TOP: f32 = 255.0;
+
     /// The byte whose scale is nearest to `scale` by their ratio.
     pub fn encode(self, scale: f32) -> u8 {
         // The cast saturates: nothing above `top`, and 0 for what is too small, 0 or no number.
-        (255.0 + STEPS * (scale / self.top).log2()).round() as u8
+        (LogScale::TOP + LogScale::STEPS * (scale / self.top).log2()).round() as u8
     }
 
     /// The scale of a byte.
     pub fn decode(self, byte: u8) -> f32 {
         match byte {
             0 => 0.0,
-            byte => self.top * ((f32::from(byte) - 255.0) / STEPS).exp2(),
+            byte => self.top * ((f32::from(byte) - LogScale::TOP) / LogScale::STEPS).exp2(),
         }
     }
 }
@@ -34,15 +36,19 @@ pub struct Centre {
 }
 
 impl Centre {
+    /// Steps from 0 to the largest magnitude.
+    pub const STEPS: f32 = 127.0;
+
     /// The byte of the nearest number; numbers beyond the range saturate.
     pub fn encode(self, value: f32) -> u8 {
-        let code = (value / self.range * 127.0).round().clamp(-127.0, 127.0) as i8;
+        let code =
+            (value / self.range * Centre::STEPS).round().clamp(-Centre::STEPS, Centre::STEPS) as i8;
         code.cast_unsigned()
     }
 
     /// The number of a byte.
     pub fn decode(self, byte: u8) -> f32 {
-        f32::from(byte.cast_signed()) / 127.0 * self.range
+        f32::from(byte.cast_signed()) / Centre::STEPS * self.range
     }
 }
 

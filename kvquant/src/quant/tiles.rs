@@ -23,6 +23,11 @@ pub const SLOTS: usize = LANES / VECTOR;
 /// Bytes of a tile.
 pub const TILE_BYTES: usize = 64;
 
+/// Whether kernels read groups of so many elements: parts of a tile's lanes in whole vectors, or whole tiles.
+pub const fn is_group(n: usize) -> bool {
+    n == VECTOR || n == 2 * VECTOR || (n > 0 && n.is_multiple_of(LANES))
+}
+
 /// The digits of one level of a run of codes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Level {
@@ -113,7 +118,7 @@ impl ColumnTiles {
     ///
     /// # Panics
     /// If there are more than [`ColumnTiles::MAX_CHANNELS`].
-    pub fn new(bits: impl Iterator<Item = u32> + Clone) -> ColumnTiles {
+    pub fn new(bits: impl Iterator<Item = u32>) -> ColumnTiles {
         let bits: Vec<u32> = bits.collect();
         let n_channels = bits.len();
         assert!(n_channels <= ColumnTiles::MAX_CHANNELS, "a head of {n_channels} channels");
@@ -282,7 +287,7 @@ impl PanelTiles {
 
     /// Stores the codes of a token, one for each lane.
     pub fn set(&self, block: &mut [u8], token: usize, codes: &[u8]) {
-        for (shift, is_pair, level) in self.in_block(block.len()) {
+        for (shift, is_pair, level) in self.in_block() {
             let mask = if is_pair { 3 } else { 1 };
             for (lane, &code) in codes.iter().enumerate() {
                 let (byte, at) = position(self.width, is_pair, token, lane);
@@ -295,7 +300,7 @@ impl PanelTiles {
     /// Reads the codes of a token.
     pub fn get(&self, block: &[u8], token: usize, codes: &mut [u8]) {
         codes.fill(0);
-        for (shift, is_pair, level) in self.in_block(block.len()) {
+        for (shift, is_pair, level) in self.in_block() {
             let mask = if is_pair { 3 } else { 1 };
             for (lane, code) in codes.iter_mut().enumerate() {
                 let (byte, at) = position(self.width, is_pair, token, lane);
@@ -305,14 +310,12 @@ impl PanelTiles {
     }
 
     /// For each level the shift of its digits, their kind, and where they begin.
-    fn in_block(&self, len: usize) -> impl Iterator<Item = (u32, bool, usize)> + use<> {
-        debug_assert!(len >= self.bytes(), "a whole block");
-        let (bits, levels) = (self.bits, self.levels.clone());
+    fn in_block(&self) -> impl Iterator<Item = (u32, bool, usize)> + '_ {
         let mut offset = 0;
-        levels.into_iter().zip((0..bits.div_ceil(2)).rev()).map(move |(of, level)| {
+        self.levels.iter().zip((0..self.bits.div_ceil(2)).rev()).map(move |(of, level)| {
             let at = offset;
             offset += of.bytes();
-            (2 * level, bits_of_level(bits, level) == 2, at)
+            (2 * level, bits_of_level(self.bits, level) == 2, at)
         })
     }
 }

@@ -135,8 +135,8 @@ fn help(curves: &Curves) -> String {
             .collect();
         let costs = match costs.is_empty() {
             true => "not measured yet".to_owned(),
-            // A line for each further model.
-            false => format!("perplexity {}", costs.join(&format!(",\n{:51}", ""))),
+            // Further models on lines of their own, where what is said of a preset begins.
+            false => format!("perplexity {}", costs.join(&format!(",\n{:19}", ""))),
         };
         text += &format!(
             "  {:<16} {} bits at {} tokens: {costs}\n",

@@ -269,17 +269,8 @@ pub(super) trait Kernels: Arithmetic {
 /// `k` is a form that this processor has.
 #[inline(always)]
 pub(super) unsafe fn sum_of<K: Arithmetic>(k: K, lanes: K::Lanes) -> f32 {
-    let mut numbers = [0.0; VECTOR];
     // SAFETY: as the caller says.
-    unsafe { k.store(lanes, &mut numbers) };
-    let mut n = VECTOR;
-    while n > 1 {
-        n /= 2;
-        for lane in 0..n {
-            numbers[lane] += numbers[lane + n];
-        }
-    }
-    numbers[0]
+    unsafe { halved(k, lanes, |left, right| left + right) }
 }
 
 /// The greatest of all lanes, which are numbers.
@@ -288,6 +279,16 @@ pub(super) unsafe fn sum_of<K: Arithmetic>(k: K, lanes: K::Lanes) -> f32 {
 /// `k` is a form that this processor has.
 #[inline(always)]
 pub(super) unsafe fn greatest_of<K: Arithmetic>(k: K, lanes: K::Lanes) -> f32 {
+    // SAFETY: as the caller says.
+    unsafe { halved(k, lanes, |left, right| if right > left { right } else { left }) }
+}
+
+/// Joins the right half of the lanes with the left one until one is left.
+///
+/// # Safety
+/// `k` is a form that this processor has.
+#[inline(always)]
+unsafe fn halved<K: Arithmetic>(k: K, lanes: K::Lanes, join: impl Fn(f32, f32) -> f32) -> f32 {
     let mut numbers = [0.0; VECTOR];
     // SAFETY: as the caller says.
     unsafe { k.store(lanes, &mut numbers) };
@@ -295,8 +296,7 @@ pub(super) unsafe fn greatest_of<K: Arithmetic>(k: K, lanes: K::Lanes) -> f32 {
     while n > 1 {
         n /= 2;
         for lane in 0..n {
-            let other = numbers[lane + n];
-            numbers[lane] = if other > numbers[lane] { other } else { numbers[lane] };
+            numbers[lane] = join(numbers[lane], numbers[lane + n]);
         }
     }
     numbers[0]

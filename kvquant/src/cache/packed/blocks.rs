@@ -16,7 +16,7 @@ pub(crate) struct Blocks<B> {
 
 impl<B: GgmlType> Blocks<B> {
     pub(crate) fn new(head_dim: usize) -> Blocks<B> {
-        debug_assert!(B::BLCK_SIZE == GGML_BLOCK && head_dim.is_multiple_of(GGML_BLOCK));
+        assert!(B::BLCK_SIZE == GGML_BLOCK && head_dim.is_multiple_of(GGML_BLOCK));
         Blocks { blocks_per_row: head_dim / GGML_BLOCK, blocks: Vec::new() }
     }
 }

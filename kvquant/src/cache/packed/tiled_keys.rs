@@ -6,7 +6,7 @@ use crate::quant::bits::BitWidth;
 use crate::quant::byte::{Centre, LogScale};
 use crate::quant::group::{GroupParams, quantize};
 use crate::quant::levels::{Affine, Levels, middle};
-use crate::quant::tiles::{ColumnTiles, LANES, VECTOR};
+use crate::quant::tiles::{ColumnTiles, LANES, VECTOR, is_group};
 use common::tensor::f16_saturating;
 use half::f16;
 use std::ops::Range;
@@ -43,10 +43,9 @@ pub(crate) struct ParamLayout {
     pub(crate) n_scales: usize,
     /// For each channel the index of its scale; of channels without bits, any. Filled up to a multiple of 64.
     pub(crate) scale_of: Vec<u8>,
-    /// The largest magnitude of a centre of each channel, which is its largest scale, too, where they are bytes; and
-    /// 1 for channels that have a scale, 0 for the others.
-    pub(crate) ranges: Vec<(Vector, Vector)>,
-    /// Half-way between the least and the greatest code.
+    /// The largest magnitude of a centre of each channel, which is its largest scale, too, where they are bytes.
+    pub(crate) ranges: Vec<Vector>,
+    /// Half-way between the least and the greatest code: 0 for a channel without bits, which has no scale.
     pub(crate) middles: Vec<Vector>,
 }
 
@@ -72,15 +71,14 @@ impl ParamLayout {
             n_channels: channels.len(),
             n_scales: 0,
             scale_of: vec![0; channels.len().next_multiple_of(LANES)],
-            ranges: vec![([0.0; VECTOR], [0.0; VECTOR]); n_vectors],
+            ranges: vec![[0.0; VECTOR]; n_vectors],
             middles: vec![[0.0; VECTOR]; n_vectors],
         };
         for (at, channel) in channels.iter().enumerate() {
             let (vector, lane) = (at / VECTOR, at % VECTOR);
-            layout.ranges[vector].0[lane] = channel.range;
+            layout.ranges[vector][lane] = channel.range;
             layout.middles[vector][lane] = middle(channel.bits);
             if channel.bits > 0 {
-                layout.ranges[vector].1[lane] = 1.0;
                 layout.scale_of[at] = layout.n_scales as u8;
                 layout.n_scales += 1;
             }
@@ -101,13 +99,13 @@ impl ParamLayout {
     /// The levels of a channel.
     fn affine(&self, params: &[u8], channel: usize) -> Affine {
         let (vector, lane) = (channel / VECTOR, channel % VECTOR);
-        let (ranges, has_scale) = &self.ranges[vector];
-        let has_scale = has_scale[lane] > 0.0;
+        let middle = self.middles[vector][lane];
+        let has_scale = middle > 0.0;
         let (scale_at, second_at) = (usize::from(self.scale_of[channel]), self.n_scales + channel);
         let half = |at: usize| f16::from_le_bytes([params[2 * at], params[2 * at + 1]]).to_f32();
         let (scale, second) = match self.kind {
             ParamKind::Bytes => {
-                let range = ranges[lane];
+                let range = self.ranges[vector][lane];
                 let scale = LogScale { top: range };
                 let scale = if has_scale { scale.decode(params[scale_at]) } else { 0.0 };
                 (scale, Centre { range }.decode(params[second_at]))
@@ -116,7 +114,7 @@ impl ParamLayout {
         };
         let zero = match self.kind {
             ParamKind::Zeros => second,
-            _ => second - scale * self.middles[vector][lane],
+            _ => second - scale * middle,
         };
         Affine { scale, zero }
     }
@@ -145,10 +143,7 @@ impl TiledKeys {
     }
 
     fn new(group: usize, levels: Levels, channels: Vec<Channel>, kind: ParamKind) -> TiledKeys {
-        debug_assert!(
-            group.is_multiple_of(LANES) || [16, 32].contains(&group),
-            "a group of {group}"
-        );
+        assert!(is_group(group), "a group of {group}");
         let tiles = ColumnTiles::new(channels.iter().map(|channel| channel.bits));
         let params = ParamLayout::new(kind, &channels);
         TiledKeys {
@@ -283,7 +278,7 @@ impl Packed for TiledKeys {
 
     fn push(&mut self, rows: &[f32]) {
         let groups = rows.chunks_exact(self.group * self.head_dim());
-        debug_assert!(groups.remainder().is_empty(), "keys are packed in whole groups");
+        assert!(groups.remainder().is_empty(), "keys are packed in whole groups");
         for group in groups {
             self.push_group(group);
         }
