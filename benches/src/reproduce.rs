@@ -97,6 +97,8 @@ impl System {
                     Box::new(kvquant::Ablations),
                     Box::new(kvquant::Needles),
                     Box::new(kvquant::Tasks),
+                    Box::new(kvquant::GpuAttention),
+                    Box::new(kvquant::GpuModel),
                 ];
                 let asymmetries = kvquant::Asymmetry::of(size).into_iter();
                 all.extend(asymmetries.map(|one| Box::new(one) as Box<dyn AnyExperiment>));

@@ -10,12 +10,14 @@
 //! | [`ablations`] | what each part of a plan is worth |
 //! | [`needles`] | retrieval from long texts |
 //! | [`tasks`] | tables 1 to 6: tasks under the paper's plans and ours |
+//! | [`gpu`] | attention and a whole model on a GPU |
 //! | [`setting`] | model and text, and a plan's score on them |
 
 mod ablations;
 mod anchors;
 mod asymmetry;
 mod errors;
+mod gpu;
 mod memory;
 mod needles;
 mod plans;
@@ -26,6 +28,9 @@ pub use ablations::{AblationMetrics, Ablations};
 pub use anchors::{AnchorMetrics, Anchors};
 pub use asymmetry::{Asymmetry, AsymmetryMetrics};
 pub use errors::Errors;
+pub use gpu::{
+    AttentionRow, DecodeRow, GpuAttention, GpuAttentionMetrics, GpuModel, GpuModelMetrics,
+};
 pub use memory::{Memory, MemoryMetrics};
 pub use needles::{NeedleMetrics, Needles, Retrieval};
 pub use plans::{Family, Plans, PlansMetrics, evidence};

@@ -11,7 +11,7 @@ use kvquant::eval::perplexity::WindowScore;
 use kvquant::eval::{Evaluation, Protocol, ScoringRule, evaluate};
 use kvquant::model::gguf::Gguf;
 use kvquant::model::tokenizer::Tokenizer;
-use kvquant::model::{Llama, WeightFormat, fingerprint};
+use kvquant::model::{LanguageModel, Llama, WeightFormat, fingerprint};
 use kvquant::policy::Plan;
 use kvquant::presets::Preset;
 use serde::{Deserialize, Serialize};
@@ -213,15 +213,31 @@ impl Setting {
         Ok(scores)
     }
 
-    fn window(&self, plan: &Plan, windows: Windows, at: usize) -> anyhow::Result<Outcome> {
-        let protocol = Protocol {
+    /// The perplexity of windows together, by a form of the model that runs elsewhere or otherwise.
+    pub fn perplexity(
+        &self,
+        model: &impl LanguageModel,
+        plan: &Plan,
+        windows: Windows,
+    ) -> anyhow::Result<f64> {
+        let evaluation = evaluate(model, &self.tokens, plan, self.protocol(windows), |_| ())?;
+        Ok(evaluation.total().perplexity())
+    }
+
+    fn protocol(&self, windows: Windows) -> Protocol {
+        Protocol {
             context: windows.context,
-            skipped_windows: windows.skipped + at,
-            max_windows: 1,
+            skipped_windows: windows.skipped,
+            max_windows: windows.n,
             rule: windows.rule,
             chunk: CHUNK,
             bos: self.tokenizer.bos().filter(|_| self.tokenizer.adds_bos()),
-        };
+        }
+    }
+
+    fn window(&self, plan: &Plan, windows: Windows, at: usize) -> anyhow::Result<Outcome> {
+        let skipped = windows.skipped + at;
+        let protocol = self.protocol(Windows { skipped, n: 1, ..windows });
         let clock = Instant::now();
         let Evaluation { windows, cache_bytes, bits_per_element } =
             evaluate(&self.model, &self.tokens, plan, protocol, |_| ())?;

@@ -50,7 +50,7 @@ pub fn analyze(
     let mut analyses = Vec::new();
     for layer in 0..model.config().n_layers {
         let mut of_layer = Ok(Vec::new());
-        hidden = model.step(layer, &hidden, exact.layer_mut(layer), |inputs| {
+        model.step(layer, &mut hidden, exact.layer_mut(layer), |inputs| {
             of_layer = analyze_layer(model, layer, inputs, &mut stored);
         })?;
         analyses.extend(of_layer?);

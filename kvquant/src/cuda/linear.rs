@@ -9,7 +9,7 @@ use super::gpu::Gpu;
 use super::matrix::{GpuWeights, Matrix, Values};
 use super::ops::{READ, check_len, launch};
 use crate::model::gguf::{Gguf, TensorView};
-use crate::model::weights::{checked, vector};
+use crate::model::weights::{bias, checked};
 use crate::{Error, Result};
 use cudarc::driver::{CudaSlice, PushKernelArg};
 use std::sync::{Arc, OnceLock};
@@ -47,16 +47,7 @@ impl Linear {
             .map(|(name, outputs)| checked(gguf, &format!("{name}.weight"), &[*outputs, n_inputs]))
             .collect::<Result<Vec<TensorView<'_>>>>()?;
         let matrix = Matrix::load(gpu, format, &tensors, n_inputs)?;
-        let mut bias = Vec::with_capacity(matrix.n_outputs);
-        for (name, outputs) in parts {
-            let name = format!("{name}.bias");
-            bias.extend(match gguf.has_tensor(&name) {
-                true => vector(gguf, &name, *outputs)?.to_vec1()?,
-                false => vec![0.0f32; *outputs],
-            });
-        }
-        let has_bias = parts.iter().any(|(name, _)| gguf.has_tensor(&format!("{name}.bias")));
-        let bias = has_bias.then(|| gpu.stream().clone_htod(&bias)).transpose()?;
+        let bias = bias(gguf, parts)?.map(|bias| gpu.stream().clone_htod(&bias)).transpose()?;
         Ok(Linear { matrix: Arc::new(matrix), bias })
     }
 

@@ -384,6 +384,6 @@ impl Workspace {
 
 /// The weights of a normalisation.
 fn norm(gpu: &Gpu, gguf: &Gguf, name: &str, len: usize) -> Result<CudaSlice<f32>> {
-    let weights: Vec<f32> = vector(gguf, name, len)?.to_vec1()?;
+    let weights = vector(gguf, name, len)?;
     Ok(gpu.stream().clone_htod(&weights)?)
 }

@@ -45,7 +45,7 @@ impl<'a> Reader<'a> {
             let chunk = Chunk { cache: &mut self.cache, tokens, logits: last.clone() };
             let logits = self.model.forward(&mut [chunk])?.remove(0);
             if !last.is_empty() {
-                self.next = logits.flatten_all()?.to_vec1()?;
+                self.next = logits;
             }
         }
         Ok(())
@@ -68,8 +68,7 @@ impl<'a> Reader<'a> {
             let mut cache = self.cache.clone();
             let read = &tokens[..tokens.len() - 1];
             let chunk = Chunk { cache: &mut cache, tokens: read, logits: 0..read.len() };
-            let logits: Vec<f32> =
-                self.model.forward(&mut [chunk])?.remove(0).flatten_all()?.to_vec1()?;
+            let logits = self.model.forward(&mut [chunk])?.remove(0);
             let rows = logits.chunks_exact(self.model.vocab_size()).zip(&tokens[1..]);
             total +=
                 rows.map(|(row, &token)| LogProbabilities::of(row).at(token as usize)).sum::<f64>();

@@ -82,8 +82,7 @@ impl LanguageModel for Llama {
     }
 
     fn read(&self, cache: &mut KvCache, tokens: &[u32], logits: Range<usize>) -> Result<Vec<f32>> {
-        let logits = self.forward(&mut [Chunk { cache, tokens, logits }])?.remove(0);
-        Ok(logits.flatten_all()?.to_vec1()?)
+        Ok(self.forward(&mut [Chunk { cache, tokens, logits }])?.remove(0))
     }
 
     fn cache_bytes(&self, cache: &KvCache) -> CacheBytes {

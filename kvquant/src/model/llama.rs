@@ -3,14 +3,13 @@
 use super::config::Config;
 use super::gguf::Gguf;
 use super::language_model::LanguageModel;
+use super::ops::{add, gated, rms_norm, split_columns};
 use super::rope::{Rope, Turns};
 use super::weights::{Linear, WeightFormat, checked, vector};
 use crate::attention::attend;
 use crate::cache::{KvCache, LayerCache, PreRope};
 use crate::policy::Plan;
 use crate::{Error, Result};
-use candle_core::{Device, Tensor};
-use candle_nn::ops::{rms_norm, silu};
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -28,21 +27,20 @@ pub struct Llama {
     /// What is taken off each layer's keys where a plan asks for it.
     pre_rope: Vec<Arc<PreRope>>,
     layers: Vec<Layer>,
-    output_norm: Tensor,
+    output_norm: Vec<f32>,
     output: Linear,
 }
 
 #[derive(Debug)]
 struct Layer {
-    attention_norm: Tensor,
-    query: Linear,
-    key: Linear,
-    value: Linear,
+    attention_norm: Vec<f32>,
+    /// Queries, keys and values, which have the same input.
+    attention_input: Linear,
     attention_output: Linear,
-    ffn_norm: Tensor,
-    gate: Linear,
-    up: Linear,
-    down: Linear,
+    ffn_norm: Vec<f32>,
+    /// Gate and up projection, likewise.
+    ffn_input: Linear,
+    ffn_output: Linear,
 }
 
 /// The next tokens of one sequence.
@@ -86,13 +84,16 @@ impl Llama {
             true => OUTPUT,
             false => EMBEDDING.trim_end_matches(".weight"),
         };
-        let output = Linear::load(&gguf, output_name, vocab_size, config.hidden_len, format)?;
+        let outputs = [(output_name.to_owned(), vocab_size)];
+        let output = Linear::load(&gguf, &outputs, config.hidden_len, format)?;
         let rope = Arc::new(Rope::new(&gguf, &config)?);
+        let heads = config.heads;
+        let keys = heads.row_len()..heads.row_len() + heads.n_kv_heads * heads.head_dim;
         let taken_off = |layer: &Layer| {
-            let bias = layer.key.bias().map_or(Ok(Vec::new()), to_vec)?;
-            Ok(Arc::new(PreRope::new(Arc::clone(&rope), bias)))
+            let bias = layer.attention_input.bias().map_or(&[][..], |bias| &bias[keys.clone()]);
+            Arc::new(PreRope::new(Arc::clone(&rope), bias.to_vec()))
         };
-        let pre_rope = layers.iter().map(taken_off).collect::<Result<_>>()?;
+        let pre_rope = layers.iter().map(taken_off).collect();
         Ok(Llama { config, gguf, vocab_size, rope, pre_rope, layers, output_norm, output })
     }
 
@@ -128,10 +129,11 @@ impl Llama {
     /// If a chunk is empty, a token is not in the vocabulary or a range reaches beyond its tokens:
     /// nothing is changed then. If the computation fails, the caches are cut back to their length
     /// before the call.
-    pub fn forward(&self, chunks: &mut [Chunk<'_>]) -> Result<Vec<Tensor>> {
+    pub fn forward(&self, chunks: &mut [Chunk<'_>]) -> Result<Vec<Vec<f32>>> {
         self.check(chunks)?;
         let lengths: Vec<usize> = chunks.iter().map(|chunk| chunk.cache.n_tokens()).collect();
-        let result = self.forward_checked(chunks);
+        // On one of the pool's own threads: from any other, each product would wait to be taken up.
+        let result = rayon::scope(|_| self.forward_checked(chunks));
         if result.is_err() {
             for (chunk, n_tokens) in chunks.iter_mut().zip(lengths) {
                 chunk.cache.truncate(n_tokens);
@@ -161,36 +163,35 @@ impl Llama {
         Ok(())
     }
 
-    fn forward_checked(&self, chunks: &mut [Chunk<'_>]) -> Result<Vec<Tensor>> {
+    fn forward_checked(&self, chunks: &mut [Chunk<'_>]) -> Result<Vec<Vec<f32>>> {
         let positions = chunks.iter().flat_map(|chunk| {
             let first = chunk.cache.n_tokens();
             first..first + chunk.tokens.len()
         });
         let turns = self.rope.turns(positions);
-        let mut x = self.embed(chunks.iter().flat_map(|chunk| chunk.tokens))?;
+        let mut hidden = self.embed(chunks.iter().flat_map(|chunk| chunk.tokens))?;
         for (layer_idx, layer) in self.layers.iter().enumerate() {
-            x = self.run_layer(layer, &x, &turns, |attention| {
+            self.run_layer(layer, &mut hidden, &turns, |attention| {
                 self.attend(layer_idx, attention, chunks)
             })?;
         }
-        self.logits(&x, chunks)
+        self.logits(&hidden, chunks)
     }
 
     /// The hidden states `[tokens][hidden_len]` that enter the first layer.
     ///
     /// # Errors
     /// If a token is not in the vocabulary.
-    pub fn embed<'t>(&self, tokens: impl IntoIterator<Item = &'t u32>) -> Result<Tensor> {
+    pub fn embed<'t>(&self, tokens: impl IntoIterator<Item = &'t u32>) -> Result<Vec<f32>> {
         let table = self.gguf.tensor(EMBEDDING)?;
         let mut rows = Vec::new();
         for &token in tokens {
             rows.extend(table.dequantize_row(token as usize)?);
         }
-        let n_tokens = rows.len() / self.config.hidden_len;
-        Ok(Tensor::from_vec(rows, (n_tokens, self.config.hidden_len), &Device::Cpu)?)
+        Ok(rows)
     }
 
-    /// Runs one layer over the hidden states `[tokens][hidden_len]` of the next tokens of one sequence.
+    /// Runs one layer over the hidden states `[tokens][hidden_len]` of the next tokens of one sequence, in place.
     /// What enters its attention is shown to `observe`.
     ///
     /// With [`Llama::embed`] and [`Llama::predict`] this is the forward pass in steps, of which the later
@@ -204,22 +205,18 @@ impl Llama {
     pub fn step(
         &self,
         layer_idx: usize,
-        hidden: &Tensor,
+        hidden: &mut [f32],
         cache: &mut LayerCache,
         observe: impl FnOnce(&AttentionInputs),
-    ) -> Result<Tensor> {
+    ) -> Result<()> {
         let first = cache.n_tokens();
-        let turns = self.rope.turns(first..first + hidden.dim(0)?);
+        let turns = self.rope.turns(first..first + hidden.len() / self.config.hidden_len);
         self.run_layer(&self.layers[layer_idx], hidden, &turns, |attention| {
             observe(attention);
             let appended = cache.append(&attention.keys, &attention.values)?;
             let mut output = vec![0.0; attention.queries.len()];
             attend(&appended, self.config.heads, &attention.queries, &mut output)?;
-            Ok(Tensor::from_vec(
-                output,
-                (hidden.dim(0)?, self.config.heads.row_len()),
-                &Device::Cpu,
-            )?)
+            Ok(output)
         })
     }
 
@@ -227,30 +224,32 @@ impl Llama {
     ///
     /// # Errors
     /// If the computation fails.
-    pub fn predict(&self, hidden: &Tensor) -> Result<Tensor> {
-        let rows = rms_norm(hidden, &self.output_norm, self.config.rms_norm_epsilon)?;
+    pub fn predict(&self, hidden: &[f32]) -> Result<Vec<f32>> {
+        let rows = rms_norm(hidden, &self.output_norm, self.config.rms_norm_epsilon);
         self.output.forward(&rows)
     }
 
     fn run_layer(
         &self,
         layer: &Layer,
-        x: &Tensor,
+        hidden: &mut [f32],
         turns: &Turns,
-        attend: impl FnOnce(&AttentionInputs) -> Result<Tensor>,
-    ) -> Result<Tensor> {
-        let epsilon = self.config.rms_norm_epsilon;
-        let h = rms_norm(x, &layer.attention_norm, epsilon)?;
-        let mut queries = to_vec(&layer.query.forward(&h)?)?;
-        let mut keys = to_vec(&layer.key.forward(&h)?)?;
-        let values = to_vec(&layer.value.forward(&h)?)?;
+        attend: impl FnOnce(&AttentionInputs) -> Result<Vec<f32>>,
+    ) -> Result<()> {
+        let Config { rms_norm_epsilon: epsilon, heads, .. } = self.config;
+        let kv_row = heads.n_kv_heads * heads.head_dim;
+        let rows = rms_norm(hidden, &layer.attention_norm, epsilon);
+        let rows = layer.attention_input.forward(&rows)?;
+        let [mut queries, mut keys, values] =
+            split_columns(&rows, [heads.row_len(), kv_row, kv_row]);
         self.rope.apply(turns, &mut queries);
         self.rope.apply(turns, &mut keys);
         let attended = attend(&AttentionInputs { queries, keys, values })?;
-        let x = (x + layer.attention_output.forward(&attended)?)?;
-        let h = rms_norm(&x, &layer.ffn_norm, epsilon)?;
-        let h = (silu(&layer.gate.forward(&h)?)? * layer.up.forward(&h)?)?;
-        Ok((&x + layer.down.forward(&h)?)?)
+        add(hidden, &layer.attention_output.forward(&attended)?);
+        let rows = rms_norm(hidden, &layer.ffn_norm, epsilon);
+        let rows = gated(&layer.ffn_input.forward(&rows)?, layer.ffn_output.n_inputs());
+        add(hidden, &layer.ffn_output.forward(&rows)?);
+        Ok(())
     }
 
     /// Appends keys and values to each sequence's cache and attends over it.
@@ -259,7 +258,7 @@ impl Llama {
         layer_idx: usize,
         AttentionInputs { queries, keys, values }: &AttentionInputs,
         chunks: &mut [Chunk<'_>],
-    ) -> Result<Tensor> {
+    ) -> Result<Vec<f32>> {
         let heads = self.config.heads;
         let (q_row, kv_row) = (heads.row_len(), heads.n_kv_heads * heads.head_dim);
         let mut output = vec![0.0; queries.len()];
@@ -273,19 +272,17 @@ impl Llama {
             attend(&appended, heads, &queries[q.clone()], &mut output[q])?;
             first = tokens.end;
         }
-        Ok(Tensor::from_vec(output, (first, q_row), &Device::Cpu)?)
+        Ok(output)
     }
 
-    fn logits(&self, x: &Tensor, chunks: &[Chunk<'_>]) -> Result<Vec<Tensor>> {
+    fn logits(&self, hidden: &[f32], chunks: &[Chunk<'_>]) -> Result<Vec<Vec<f32>>> {
         let mut first = 0;
         let mut logits = Vec::with_capacity(chunks.len());
         for chunk in chunks {
-            let rows = x.narrow(0, first + chunk.logits.start, chunk.logits.len())?;
+            let wanted = first + chunk.logits.start..first + chunk.logits.end;
+            let rows = wanted.start * self.config.hidden_len..wanted.end * self.config.hidden_len;
+            logits.push(self.predict(&hidden[rows])?);
             first += chunk.tokens.len();
-            logits.push(match chunk.logits.is_empty() {
-                true => Tensor::from_vec(Vec::<f32>::new(), (0, self.vocab_size), &Device::Cpu)?,
-                false => self.predict(&rows)?,
-            });
         }
         Ok(logits)
     }
@@ -298,23 +295,21 @@ impl Layer {
         let (q_row, kv_row) = (heads.row_len(), heads.n_kv_heads * heads.head_dim);
         let name = |part: &str| format!("blk.{layer_idx}.{part}");
         let ffn_len = gguf.tensor(&name("ffn_gate.weight"))?.rows();
-        let linear =
-            |part, outputs, inputs| Linear::load(gguf, &name(part), outputs, inputs, format);
+        let linear = |parts: &[(&str, usize)], inputs| {
+            let parts: Vec<(String, usize)> =
+                parts.iter().map(|&(part, outputs)| (name(part), outputs)).collect();
+            Linear::load(gguf, &parts, inputs, format)
+        };
         Ok(Layer {
             attention_norm: vector(gguf, &name("attn_norm.weight"), hidden)?,
-            query: linear("attn_q", q_row, hidden)?,
-            key: linear("attn_k", kv_row, hidden)?,
-            value: linear("attn_v", kv_row, hidden)?,
-            attention_output: linear("attn_output", hidden, q_row)?,
+            attention_input: linear(
+                &[("attn_q", q_row), ("attn_k", kv_row), ("attn_v", kv_row)],
+                hidden,
+            )?,
+            attention_output: linear(&[("attn_output", hidden)], q_row)?,
             ffn_norm: vector(gguf, &name("ffn_norm.weight"), hidden)?,
-            gate: linear("ffn_gate", ffn_len, hidden)?,
-            up: linear("ffn_up", ffn_len, hidden)?,
-            down: linear("ffn_down", hidden, ffn_len)?,
+            ffn_input: linear(&[("ffn_gate", ffn_len), ("ffn_up", ffn_len)], hidden)?,
+            ffn_output: linear(&[("ffn_down", hidden)], ffn_len)?,
         })
     }
-}
-
-/// The numbers of a tensor in row-major order.
-fn to_vec(tensor: &Tensor) -> Result<Vec<f32>> {
-    Ok(tensor.flatten_all()?.to_vec1()?)
 }

@@ -5,6 +5,7 @@
 //! | [`gguf`] | the file, checked before anything is used |
 //! | [`config`] | sizes and constants |
 //! | [`mod@fingerprint`] | which model it is, by what fills its cache |
+//! | `ops` | what a layer does between products |
 //! | [`weights`] | weight matrices, as stored, as `Q8_0` or in single precision |
 //! | [`rope`] | rotary position embedding |
 //! | [`llama`] | the forward pass over a quantized cache |
@@ -20,6 +21,7 @@ pub mod fingerprint;
 pub mod gguf;
 pub mod language_model;
 pub mod llama;
+mod ops;
 pub mod rope;
 pub mod sample;
 pub mod shapes;

@@ -1,6 +1,7 @@
 //! Weight matrices: loaded, checked and multiplied with.
 
 use super::gguf::{Gguf, TensorView};
+use super::ops::add;
 use crate::Result;
 use candle_core::quantized::{GgmlDType, QMatMul, QTensor};
 use candle_core::{Device, Module, Tensor};
@@ -53,66 +54,107 @@ impl FromStr for WeightFormat {
 /// same for any number of rows.
 const MIN_DENSE_ROWS: usize = 16;
 
-/// A matrix `[outputs][inputs]` and, where the file has one, a bias.
-#[derive(Debug, Clone)]
+/// Matrices `[outputs][inputs]` with the same input, one below the other, and, where the file has them, biases.
+#[derive(Debug)]
 pub struct Linear {
-    weight: QMatMul,
-    bias: Option<Tensor>,
+    n_inputs: usize,
+    parts: Vec<Matrix>,
+    bias: Option<Vec<f32>>,
 }
 
+#[derive(Debug)]
+struct Matrix(QMatMul);
+
 impl Linear {
-    /// Loads `name.weight` and, if there is one, `name.bias`.
+    /// Loads `name.weight` and, if there is one, `name.bias`, of each name with its number of outputs.
     ///
     /// # Errors
-    /// If the weight is missing or has another shape.
+    /// If a weight is missing or has another shape.
     pub fn load(
         gguf: &Gguf,
-        name: &str,
-        outputs: usize,
-        inputs: usize,
+        parts: &[(String, usize)],
+        n_inputs: usize,
         format: WeightFormat,
     ) -> Result<Linear> {
-        let weight = checked(gguf, &format!("{name}.weight"), &[outputs, inputs])?;
-        let weight = to_matmul(&weight, format)?;
-        let bias = format!("{name}.bias");
-        let bias = match gguf.has_tensor(&bias) {
-            true => Some(vector(gguf, &bias, outputs)?),
-            false => None,
+        let load = |(name, n_outputs): &(String, usize)| {
+            let weight = checked(gguf, &format!("{name}.weight"), &[*n_outputs, n_inputs])?;
+            to_matmul(&weight, format).map(Matrix)
         };
-        Ok(Linear { weight, bias })
+        let bias = bias(gguf, parts)?;
+        Ok(Linear { n_inputs, parts: parts.iter().map(load).collect::<Result<_>>()?, bias })
     }
 
-    /// The bias, if there is one.
-    pub fn bias(&self) -> Option<&Tensor> {
-        self.bias.as_ref()
+    /// Numbers in a row that goes in.
+    pub fn n_inputs(&self) -> usize {
+        self.n_inputs
+    }
+
+    /// The biases, if there are any.
+    pub fn bias(&self) -> Option<&[f32]> {
+        self.bias.as_deref()
     }
 
     /// `[rows][inputs]` to `[rows][outputs]`; a row's result does not depend on the other rows.
     ///
     /// # Errors
-    /// If candle fails, as on a wrong shape.
-    pub fn forward(&self, x: &Tensor) -> Result<Tensor> {
-        let y = match (&self.weight, x.dim(0)?) {
+    /// If candle fails.
+    pub fn forward(&self, rows: &[f32]) -> Result<Vec<f32>> {
+        let n_rows = rows.len() / self.n_inputs;
+        if n_rows == 0 {
+            return Ok(Vec::new());
+        }
+        let x = Tensor::from_slice(rows, (n_rows, self.n_inputs), &Device::Cpu)?;
+        let parts = self.parts.iter().map(|part| part.forward(&x)).collect::<Result<Vec<_>>>()?;
+        let mut output = Tensor::cat(&parts, 1)?.flatten_all()?.to_vec1()?;
+        if let Some(bias) = &self.bias {
+            for row in output.chunks_exact_mut(bias.len()) {
+                add(row, bias);
+            }
+        }
+        Ok(output)
+    }
+}
+
+impl Matrix {
+    fn forward(&self, x: &Tensor) -> Result<Tensor> {
+        let Matrix(weight) = self;
+        Ok(match (weight, x.dim(0)?) {
             (QMatMul::Tensor(_), n_rows @ ..MIN_DENSE_ROWS) => {
                 let padded = x.pad_with_zeros(0, 0, MIN_DENSE_ROWS - n_rows)?;
-                self.weight.forward(&padded)?.narrow(0, 0, n_rows)?.contiguous()?
+                weight.forward(&padded)?.narrow(0, 0, n_rows)?.contiguous()?
             }
-            _ => self.weight.forward(x)?,
-        };
-        match &self.bias {
-            Some(bias) => Ok(y.broadcast_add(bias)?),
-            None => Ok(y),
-        }
+            _ => weight.forward(x)?,
+        })
     }
+}
+
+/// `name.bias` of each name with its number of outputs, one after the other, with zeros for those that the file
+/// doesn't have; nothing if it has none.
+///
+/// # Errors
+/// If one has another shape.
+pub(crate) fn bias(gguf: &Gguf, parts: &[(String, usize)]) -> Result<Option<Vec<f32>>> {
+    let has_bias = |name: &str| gguf.has_tensor(&format!("{name}.bias"));
+    if !parts.iter().any(|(name, _)| has_bias(name)) {
+        return Ok(None);
+    }
+    let mut bias = Vec::new();
+    for (name, n_outputs) in parts {
+        bias.extend(match has_bias(name) {
+            true => vector(gguf, &format!("{name}.bias"), *n_outputs)?,
+            false => vec![0.0; *n_outputs],
+        });
+    }
+    Ok(Some(bias))
 }
 
 /// The vector `name` of this length, in single precision.
 ///
 /// # Errors
 /// If it is missing or has another shape.
-pub fn vector(gguf: &Gguf, name: &str, len: usize) -> Result<Tensor> {
+pub fn vector(gguf: &Gguf, name: &str, len: usize) -> Result<Vec<f32>> {
     let tensor = checked(gguf, name, &[len])?;
-    Ok(tensor.to_qtensor()?.dequantize(&Device::Cpu)?)
+    Ok(tensor.to_qtensor()?.dequantize(&Device::Cpu)?.to_vec1()?)
 }
 
 /// The tensor `name`, if it has this shape.

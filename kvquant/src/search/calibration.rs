@@ -4,7 +4,6 @@ use crate::cache::KvCache;
 use crate::model::{AttentionInputs, Llama};
 use crate::policy::Plan;
 use crate::{Error, Result};
-use candle_core::Tensor;
 use rayon::prelude::*;
 use std::ops::Range;
 
@@ -14,7 +13,7 @@ use std::ops::Range;
 pub struct Calibration {
     n_tokens: usize,
     /// What enters each layer, `[tokens][hidden_len]`.
-    hidden: Vec<Tensor>,
+    hidden: Vec<Vec<f32>>,
     /// Logarithms of the predictions' probabilities, `[scored tokens][vocabulary]`.
     predictions: Vec<f32>,
     layers: Vec<LayerStatistics>,
@@ -43,16 +42,16 @@ impl Calibration {
         let mut hidden = vec![model.embed(tokens)?];
         let mut layers = Vec::with_capacity(shape.n_layers);
         for layer in 0..shape.n_layers {
-            let entering = &hidden[layer];
-            let leaving = model.step(layer, entering, cache.layer_mut(layer), |inputs| {
+            let mut states = hidden[layer].clone();
+            model.step(layer, &mut states, cache.layer_mut(layer), |inputs| {
                 layers.push(LayerStatistics::of(inputs, model));
             })?;
-            hidden.push(leaving);
+            hidden.push(states);
         }
         let leaving = hidden.pop();
         let leaving = leaving.as_ref().expect("a model has layers");
         let scored = scored(tokens.len());
-        let mut predictions = to_vec(&predict(model, leaving, scored)?)?;
+        let mut predictions = predict(model, leaving, scored)?;
         predictions.par_chunks_exact_mut(model.vocab_size()).for_each(log_softmax);
         Ok(Calibration { n_tokens: tokens.len(), hidden, predictions, layers })
     }
@@ -70,9 +69,9 @@ impl Calibration {
     pub fn divergence(&self, model: &Llama, first: usize, cache: &mut KvCache) -> Result<f64> {
         let mut hidden = self.hidden[first].clone();
         for layer in first..model.config().n_layers {
-            hidden = model.step(layer, &hidden, cache.layer_mut(layer), |_| {})?;
+            model.step(layer, &mut hidden, cache.layer_mut(layer), |_| {})?;
         }
-        let mut moved = to_vec(&predict(model, &hidden, scored(self.n_tokens))?)?;
+        let mut moved = predict(model, &hidden, scored(self.n_tokens))?;
         let vocab_size = model.vocab_size();
         let rows = moved.par_chunks_exact_mut(vocab_size);
         let divergences: Vec<f64> = rows
@@ -110,12 +109,9 @@ fn scored(n_tokens: usize) -> Range<usize> {
     n_tokens / 2..n_tokens
 }
 
-fn predict(model: &Llama, hidden: &Tensor, tokens: Range<usize>) -> Result<Tensor> {
-    model.predict(&hidden.narrow(0, tokens.start, tokens.len())?)
-}
-
-fn to_vec(tensor: &Tensor) -> Result<Vec<f32>> {
-    Ok(tensor.flatten_all()?.to_vec1()?)
+fn predict(model: &Llama, hidden: &[f32], tokens: Range<usize>) -> Result<Vec<f32>> {
+    let row_len = model.config().hidden_len;
+    model.predict(&hidden[tokens.start * row_len..tokens.end * row_len])
 }
 
 /// Logits to logarithms of probabilities, in place.

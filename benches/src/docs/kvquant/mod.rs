@@ -1,5 +1,6 @@
 //! The generated parts of kvquant's pages.
 
+mod gpu;
 mod plans;
 
 use super::{Generated, pending, with_source};
@@ -29,6 +30,7 @@ pub fn generate(runs: &Path, generated: &mut Generated) -> anyhow::Result<()> {
         second_model(runs, generated)?,
         errors(runs, generated)?,
         plans::generate(runs, generated)?,
+        gpu::generate(runs, generated)?,
     ]
     .concat();
     let parts = [

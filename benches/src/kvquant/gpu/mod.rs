@@ -1,0 +1,19 @@
+//! What needs a GPU: attention alone, and whole models.
+
+mod attention;
+mod model;
+
+pub use attention::{AttentionRow, GpuAttention, GpuAttentionMetrics};
+pub use model::{DecodeRow, GpuModel, GpuModelMetrics};
+
+use common::command::store;
+use kvquant::cuda::Gpu;
+use std::sync::Arc;
+
+/// What tells our goals from the paper's claims.
+const GOAL_CLAIM: &str = "(not the paper's: our goal)";
+
+/// The first GPU; kernels that are compiled for it are kept.
+fn open_gpu() -> anyhow::Result<Arc<Gpu>> {
+    Ok(Gpu::open(0, Some(store(None).search_path().cache.join("kernels")))?)
+}
