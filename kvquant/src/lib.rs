@@ -12,6 +12,7 @@
 //! - [`model`]: Llama-family models from GGUF files on top
 //! - [`eval`]: perplexity, as decoding would give it; divergence, tasks, needles
 //! - [`analysis`]: what becomes of errors in keys and in values (section 3)
+//! - [`measure`]: timings, on CPUs
 //! - [`search`]: plans under a budget of bytes, by what each part of the cache is worth
 //! - [`presets`]: searched plans under names
 //!
@@ -32,6 +33,7 @@ pub mod cuda;
 mod error;
 pub mod eval;
 pub mod isa;
+pub mod measure;
 pub mod model;
 pub mod policy;
 pub mod presets;

@@ -115,6 +115,17 @@ impl FromStr for Preset {
     }
 }
 
+/// Perplexities of plans in the committed records, by model: written by `cargo reproduce docs`.
+const PERPLEXITIES: &str = include_str!("../presets/perplexities.toml");
+
+/// The perplexity of a plan on a registered model in the committed records (WikiText-2's raw test set, windows of 8,192
+/// tokens), if they have it.
+pub fn measured_perplexity(model: &str, plan: &str) -> Option<f64> {
+    let table: toml::Table = PERPLEXITIES.parse().ok()?;
+    let plan = if plan == "exact" { "f16" } else { plan };
+    table.get(model)?.get(plan)?.as_float()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

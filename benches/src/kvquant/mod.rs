@@ -28,9 +28,7 @@ pub use ablations::{AblationMetrics, Ablations};
 pub use anchors::{AnchorMetrics, Anchors};
 pub use asymmetry::{Asymmetry, AsymmetryMetrics};
 pub use errors::Errors;
-pub use gpu::{
-    AttentionRow, DecodeRow, GpuAttention, GpuAttentionMetrics, GpuModel, GpuModelMetrics,
-};
+pub use gpu::{DecodeRow, GpuAttention, GpuAttentionMetrics, GpuModel, GpuModelMetrics};
 pub use memory::{Memory, MemoryMetrics};
 pub use needles::{NeedleMetrics, Needles, Retrieval};
 pub use plans::{Family, Plans, PlansMetrics, evidence};

@@ -4,35 +4,13 @@ use super::cache::{CacheSize, GpuCache};
 use super::decoder::Decoder;
 use super::llama::{CHUNK, GpuLlama};
 use crate::Result;
+use crate::measure::{DecodeCase, DecodeTime, median};
 use crate::model::LanguageModel;
-use crate::policy::Plan;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
 /// Rounds before those that count: they compile, and fill memory pools.
 const WARM_UP: usize = 1;
-
-/// A batch to time.
-#[derive(Debug, Clone)]
-pub struct DecodeCase {
-    /// The cache's format.
-    pub plan: Plan,
-    /// Tokens of each sequence before the first step.
-    pub context: usize,
-    /// Sequences.
-    pub n_sequences: usize,
-}
-
-/// What it took: medians.
-#[derive(Debug, Clone, Copy)]
-pub struct DecodeTime {
-    /// Seconds of a step, which gives a token of each sequence.
-    pub step_seconds: f64,
-    /// Seconds of reading the context of one sequence; none where it is empty.
-    pub prefill_seconds: Option<f64>,
-    /// Bytes of device memory that hold the batch's tokens.
-    pub cache_bytes: usize,
-}
 
 /// Times reading a context of random tokens, then `n_steps` of greedy decoding after it, all cases in turn.
 ///
@@ -121,9 +99,4 @@ impl DecodeCase {
 
 fn random_tokens(rng: &mut ChaCha8Rng, model: &GpuLlama, n: usize) -> Vec<u32> {
     (0..n).map(|_| rng.random_range(0..model.vocab_size() as u32)).collect()
-}
-
-fn median(mut seconds: Vec<f64>) -> Option<f64> {
-    seconds.sort_by(f64::total_cmp);
-    seconds.get(seconds.len() / 2).copied()
 }

@@ -4,6 +4,7 @@ use super::config::Config;
 use super::gguf::Gguf;
 use super::language_model::LanguageModel;
 use super::ops::{add, gated, rms_norm, split_columns};
+use super::product::Panels;
 use super::rope::{Rope, Turns};
 use super::weights::{Linear, WeightFormat, checked, vector};
 use crate::attention::attend;
@@ -75,7 +76,7 @@ impl Llama {
         let config = Config::from_gguf(&gguf)?;
         let vocab_size = gguf.tensor(EMBEDDING)?.rows();
         checked(&gguf, EMBEDDING, &[vocab_size, config.hidden_len])?;
-        let layers = (0..config.n_layers)
+        let mut layers = (0..config.n_layers)
             .map(|layer| Layer::load(&gguf, layer, &config, format))
             .collect::<Result<Vec<Layer>>>()?;
         let output_norm = vector(&gguf, "output_norm.weight", config.hidden_len)?;
@@ -85,7 +86,10 @@ impl Llama {
             false => EMBEDDING.trim_end_matches(".weight"),
         };
         let outputs = [(output_name.to_owned(), vocab_size)];
-        let output = Linear::load(&gguf, &outputs, config.hidden_len, format)?;
+        let mut output = Linear::load(&gguf, &outputs, config.hidden_len, format)?;
+        // In the order in which a token reads them.
+        let products = layers.iter_mut().flat_map(Layer::products_mut).chain([&mut output]);
+        Panels::gather(products.flat_map(Linear::panels_mut));
         let rope = Arc::new(Rope::new(&gguf, &config)?);
         let heads = config.heads;
         let keys = heads.row_len()..heads.row_len() + heads.n_kv_heads * heads.head_dim;
@@ -110,6 +114,16 @@ impl Llama {
     /// Number of tokens in the vocabulary.
     pub fn vocab_size(&self) -> usize {
         self.vocab_size
+    }
+
+    /// Bytes of the weights that a token is multiplied with.
+    pub fn weights_bytes(&self) -> usize {
+        let products = |layer: &Layer| {
+            let Layer { attention_input, attention_output, ffn_input, ffn_output, .. } = layer;
+            let products = [attention_input, attention_output, ffn_input, ffn_output];
+            products.map(Linear::bytes).iter().sum::<usize>()
+        };
+        self.layers.iter().map(products).sum::<usize>() + self.output.bytes()
     }
 
     /// An empty cache for a sequence of this model.
@@ -289,6 +303,16 @@ impl Llama {
 }
 
 impl Layer {
+    /// In the order in which they are computed.
+    fn products_mut(&mut self) -> [&mut Linear; 4] {
+        [
+            &mut self.attention_input,
+            &mut self.attention_output,
+            &mut self.ffn_input,
+            &mut self.ffn_output,
+        ]
+    }
+
     fn load(gguf: &Gguf, layer_idx: usize, config: &Config, format: WeightFormat) -> Result<Layer> {
         let hidden = config.hidden_len;
         let heads = config.heads;

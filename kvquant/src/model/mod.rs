@@ -6,7 +6,8 @@
 //! | [`config`] | sizes and constants |
 //! | [`mod@fingerprint`] | which model it is, by what fills its cache |
 //! | `ops` | what a layer does between products |
-//! | [`weights`] | weight matrices, as stored, as `Q8_0` or in single precision |
+//! | [`weights`] | weight matrices: repacked, as stored, or in single precision |
+//! | [`product`] | products of repacked weights, in vector instructions |
 //! | [`rope`] | rotary position embedding |
 //! | [`llama`] | the forward pass over a quantized cache |
 //! | [`language_model`] | what an evaluation asks of a model, whatever runs it |
@@ -22,6 +23,7 @@ pub mod gguf;
 pub mod language_model;
 pub mod llama;
 mod ops;
+pub mod product;
 pub mod rope;
 pub mod sample;
 pub mod shapes;

@@ -3,9 +3,7 @@
 use super::{FOLDER, percent};
 use crate::docs::{Generated, pending, with_source};
 use crate::experiment::{Experiment, read};
-use crate::kvquant::{
-    AttentionRow, DecodeRow, GpuAttention, GpuAttentionMetrics, GpuModel, GpuModelMetrics,
-};
+use crate::kvquant::{DecodeRow, GpuAttention, GpuAttentionMetrics, GpuModel, GpuModelMetrics};
 use common::report::{Align, Axis, Claim, Plot, Series, Table};
 use std::path::Path;
 
@@ -50,7 +48,8 @@ fn attention_table(metrics: &GpuAttentionMetrics) -> Table {
         "of the bandwidth",
         "1 bit",
         "of the bandwidth",
-        "PyTorch, us",
+        "PyTorch f16, us",
+        "2 bits over it",
     ];
     let mut table = Table::new(&columns.map(|name| (name, Align::Right)));
     for row in &metrics.rows {
@@ -60,7 +59,7 @@ fn attention_table(metrics: &GpuAttentionMetrics) -> Table {
                 format!("{:.0} %", 100.0 * speed / metrics.read_bytes_per_s)
             })
         };
-        let ratio = |bits| times(row, bits);
+        let ratio = |bits| row.against_f16(bits).map_or_else(String::new, times);
         let us = |seconds: f64| format!("{:.1}", 1e6 * seconds);
         table.row([
             row.head_dim.to_string(),
@@ -76,13 +75,17 @@ fn attention_table(metrics: &GpuAttentionMetrics) -> Table {
             ratio(1),
             share(1),
             row.pytorch.as_ref().map_or_else(|| "-".to_owned(), |time| us(time.seconds)),
+            row.pytorch
+                .as_ref()
+                .zip(row.format(2))
+                .map_or_else(String::new, |(f16, ours)| times(f16.seconds / ours.seconds)),
         ]);
     }
     table
 }
 
-fn times(row: &AttentionRow, bits: u8) -> String {
-    row.against_f16(bits).map_or_else(String::new, |ratio| format!("{ratio:.2}x"))
+fn times(ratio: f64) -> String {
+    format!("{ratio:.2}x")
 }
 
 fn model(runs: &Path, generated: &mut Generated) -> anyhow::Result<Vec<Claim>> {

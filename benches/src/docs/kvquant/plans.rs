@@ -14,6 +14,8 @@ use std::path::{Path, PathBuf};
 
 /// What `kvquant --help` says of the presets' costs.
 const HELP: &str = "kvquant/presets/measured.txt";
+/// What `kvquant bench decode` says of the plans' perplexities.
+const PERPLEXITIES: &str = "kvquant/presets/perplexities.toml";
 /// Losses below are beyond what a logarithmic axis can tell from nothing.
 const LEAST_LOSS: f64 = 0.001;
 
@@ -43,6 +45,7 @@ pub fn generate(runs: &Path, generated: &mut Generated) -> anyhow::Result<Vec<Cl
     };
     generated.parts.insert("kvquant-presets", presets);
     generated.files.insert(PathBuf::from(HELP), help(&curves));
+    generated.files.insert(PathBuf::from(PERPLEXITIES), perplexities(&curves));
     generated.parts.insert("kvquant-searches", searches()?);
     claims.extend(ablations(runs, generated)?);
     claims.extend(needles(runs, generated)?);
@@ -144,6 +147,18 @@ fn help(curves: &Curves) -> String {
             budget.bits,
             budget.context
         );
+    }
+    text
+}
+
+/// A table for each model, and in it a number for each plan.
+fn perplexities(curves: &Curves) -> String {
+    let mut text = String::new();
+    for (model, metrics) in curves {
+        text += &format!("[\"{model}\"] # windows of {} tokens\n", metrics.context);
+        for score in metrics.families.iter().flat_map(|family| &family.scores) {
+            text += &format!("\"{}\" = {:.4}\n", score.plan, score.perplexity);
+        }
     }
     text
 }

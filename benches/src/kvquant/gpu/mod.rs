@@ -3,7 +3,7 @@
 mod attention;
 mod model;
 
-pub use attention::{AttentionRow, GpuAttention, GpuAttentionMetrics};
+pub use attention::{GpuAttention, GpuAttentionMetrics};
 pub use model::{DecodeRow, GpuModel, GpuModelMetrics};
 
 use common::command::store;

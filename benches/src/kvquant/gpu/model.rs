@@ -6,9 +6,10 @@ use crate::kvquant::SYSTEM;
 use crate::kvquant::setting::{NamedPlan, SMOLLM2, Setting, Windows};
 use common::progress::{Progress, Unit};
 use common::report::{Claim, Verdict};
-use kvquant::cuda::throughput::{DecodeCase, decode_times};
+use kvquant::cuda::throughput::decode_times;
 use kvquant::cuda::{GpuLlama, GpuWeights};
 use kvquant::eval::ScoringRule;
+use kvquant::measure::DecodeCase;
 use kvquant::model::WeightFormat;
 use kvquant::presets::Preset;
 use serde::{Deserialize, Serialize};
@@ -78,7 +79,7 @@ impl Experiment for GpuModel {
             plans.push(setting.preset(preset)?);
         }
         let (n_windows, contexts, batches, repeats) = match size {
-            Size::Full => (8, vec![0, 1024, 4096, 8000], vec![1, 8, 32], 5),
+            Size::Full => (4, vec![0, 1024, 4096, 8000], vec![1, 8, 32], 3),
             Size::Quick => (1, vec![1024], vec![1], 1),
         };
         let windows = Windows { context: 2048, skipped: 0, n: n_windows, rule: ScoringRule::All };

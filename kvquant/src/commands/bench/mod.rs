@@ -5,7 +5,7 @@ mod decode;
 
 use clap::Subcommand;
 
-/// Time attention and whole models on a GPU, beside half precision
+/// Time whole models, and attention on a GPU, beside half precision
 #[derive(Debug, clap::Args)]
 pub struct Bench {
     #[command(subcommand)]

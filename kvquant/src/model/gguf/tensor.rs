@@ -101,7 +101,7 @@ impl<'a> TensorView<'a> {
         1 << self.dtype.type_size().trailing_zeros()
     }
 
-    fn fault(&self, problem: String) -> Error {
+    pub(crate) fn fault(&self, problem: String) -> Error {
         Error::Gguf { path: self.path.to_owned(), field: shown(self.name), problem }
     }
 }

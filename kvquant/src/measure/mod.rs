@@ -1,0 +1,23 @@
+//! Timings on CPUs: what memory can do, how fast a model reads and decodes, and llama.cpp beside it.
+//!
+//! All cases of a run take turns, so that a machine that is busy for a while is so for all of them, and figures are
+//! medians. ([`crate::cuda::measure`] and [`crate::cuda::throughput`] are the same on GPUs.)
+//!
+//! | file | what |
+//! |---|---|
+//! | [`bandwidth`] | the memory's, for reading |
+//! | [`decode`] | reading a context, then decoding after it |
+//! | [`llama_cpp`] | the same by llama.cpp's own benchmark |
+
+pub mod bandwidth;
+pub mod decode;
+pub mod llama_cpp;
+
+pub use bandwidth::read_bandwidth;
+pub use decode::{DecodeCase, DecodeTime, decode_times};
+
+/// The median; of an even number, the greater of the two in the middle.
+pub(crate) fn median(mut numbers: Vec<f64>) -> Option<f64> {
+    numbers.sort_by(f64::total_cmp);
+    numbers.get(numbers.len() / 2).copied()
+}
