@@ -11,6 +11,7 @@ use crate::quant::levels::Levels;
 use crate::{Error, Result};
 use candle_core::quantized::k_quants::{BlockQ4_0, BlockQ8_0};
 use common::tensor::f16_saturating;
+use rayon::prelude::*;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -71,8 +72,15 @@ impl LayerCache {
         self.keys.check_numbers("key", keys)?;
         self.values.check_numbers("value", values)?;
         let first = self.n_tokens();
-        self.keys.append(keys);
-        self.values.append(values);
+        match keys.len() < SHARED {
+            true => {
+                self.keys.append(keys);
+                self.values.append(values);
+            }
+            false => {
+                rayon::join(|| self.keys.append(keys), || self.values.append(values));
+            }
+        }
         Ok(Appended { layer: self, first })
     }
 
@@ -117,6 +125,9 @@ impl Drop for Appended<'_> {
         self.layer.values.settle();
     }
 }
+
+/// Numbers of a side from which on heads are appended on several threads.
+const SHARED: usize = 1 << 12;
 
 /// Which side of a layer's cache.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -337,25 +348,31 @@ impl SideCache {
         self.n_tokens += rows.len() / row_len;
         let packed_now = self.packed_at_rest();
         let first_position = self.n_tokens - rows.len() / row_len;
-        let mut held = vec![0.0; self.head_dim];
-        for (head_idx, head) in self.heads.iter_mut().enumerate() {
-            let first = head_idx * self.head_dim;
+        let (head_dim, n_sinks) = (self.head_dim, self.n_sinks);
+        let (pre_rope, is_rotated) = (&self.pre_rope, self.is_rotated);
+        let append = |(head_idx, head): (usize, &mut HeadCache)| {
+            let mut held = vec![0.0; head_dim];
+            let first = head_idx * head_dim;
             for (at, row) in rows.chunks_exact(row_len).enumerate() {
-                held.copy_from_slice(&row[first..first + self.head_dim]);
-                if let Some(pre_rope) = &self.pre_rope {
+                held.copy_from_slice(&row[first..first + head_dim]);
+                if let Some(pre_rope) = pre_rope {
                     pre_rope.take_off(head_idx, first_position + at, &mut held);
                 }
-                if self.is_rotated {
+                if is_rotated {
                     hadamard::rotate(&mut held);
                 }
                 head.exact.push(held.iter().map(|&element| f16_saturating(element)));
             }
             if let Some(packed) = &mut head.packed {
-                let leaving = self.n_sinks + packed.n_tokens()..self.n_sinks + packed_now;
-                let mut scratch = vec![0.0; leaving.len() * self.head_dim];
+                let leaving = n_sinks + packed.n_tokens()..n_sinks + packed_now;
+                let mut scratch = vec![0.0; leaving.len() * head_dim];
                 head.exact.decode(leaving, &mut scratch);
                 packed.push(&scratch);
             }
+        };
+        match rows.len() < SHARED {
+            true => self.heads.iter_mut().enumerate().for_each(append),
+            false => self.heads.par_iter_mut().enumerate().for_each(append),
         }
     }
 

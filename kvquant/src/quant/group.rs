@@ -62,10 +62,7 @@ impl GroupParams {
 pub fn quantize(group: &[f32], width: BitWidth, levels: Levels, codes: &mut [u8]) -> GroupParams {
     assert_eq!(group.len(), codes.len(), "one code for each element");
     let params = GroupParams::fit(group, width, levels);
-    let affine = params.affine();
-    for (code, &value) in codes.iter_mut().zip(group) {
-        *code = affine.encode(value, width.bits());
-    }
+    params.affine().encode_all(group, width.bits(), codes);
     params
 }
 

@@ -5,6 +5,7 @@
 //! at the same bytes. Which rule is best is not told by the error, though: rules that minimise it
 //! shrink the group towards its mean, and keys and values suffer differently from that.
 
+use super::lanes::{greatest, in_form_of_process, nearest_code, sums};
 use std::fmt;
 use std::str::FromStr;
 
@@ -75,15 +76,54 @@ impl Affine {
     /// The levels of `group` for codes of `bits` bits; 0 bits give the mean as the only level. Elements
     /// are finite.
     pub fn fit(group: &[f32], bits: u32, levels: Levels) -> Affine {
+        in_form_of_process!(Affine::fit_in_lanes, (group: &[f32], bits: u32, levels: Levels) -> Affine)
+    }
+
+    #[inline(always)]
+    fn fit_in_lanes(group: &[f32], bits: u32, levels: Levels) -> Affine {
+        let mean = mean(group);
         if bits == 0 || group.is_empty() {
-            return Affine { scale: 0.0, zero: mean(group) };
+            return Affine { scale: 0.0, zero: mean };
         }
         match levels {
             Levels::MinMax => Affine::min_max(group, bits),
-            Levels::Centroid => Affine::about_the_mean(group, bits).refined(group, bits),
-            Levels::LeastSquares => Affine::least_squares(group, bits),
-            Levels::Unbiased => Affine::least_squares(group, bits).unshrunk(group, bits),
+            Levels::Centroid => {
+                Affine::about_the_mean(group, bits, mean).refined(group, bits, mean).1
+            }
+            Levels::LeastSquares => Affine::least_squares(group, bits, mean),
+            Levels::Unbiased => {
+                Affine::least_squares(group, bits, mean).unshrunk(group, bits, mean)
+            }
         }
+    }
+
+    /// The codes whose levels are nearest to the elements, as [`Affine::encode`] gives them.
+    ///
+    /// # Panics
+    /// If the lengths differ.
+    pub fn encode_all(self, group: &[f32], bits: u32, codes: &mut [u8]) {
+        assert_eq!(group.len(), codes.len(), "one code for each element");
+        let levels = self;
+        in_form_of_process!(
+            Affine::encode_in_lanes,
+            (levels: Affine, group: &[f32], bits: u32, codes: &mut [u8])
+        );
+    }
+
+    #[inline(always)]
+    fn encode_in_lanes(self, group: &[f32], bits: u32, codes: &mut [u8]) {
+        let nearest = self.nearest(bits);
+        for (code, &element) in codes.iter_mut().zip(group) {
+            *code = nearest(element) as i32 as u8;
+        }
+    }
+
+    /// Gives codes as numbers. In a constant group all are 0.
+    #[inline(always)]
+    fn nearest(self, bits: u32) -> impl Fn(f32) -> f32 {
+        let distance = if self.scale == 0.0 { f32::INFINITY } else { self.scale };
+        let most = f32::from(max_code(bits));
+        move |element| nearest_code((element - self.zero) / distance, most)
     }
 
     /// The code whose level is nearest to `value`.
@@ -112,16 +152,17 @@ impl Affine {
         }
     }
 
+    #[inline(always)]
     fn min_max(group: &[f32], bits: u32) -> Affine {
-        let least = group.iter().copied().fold(f32::INFINITY, f32::min);
-        let greatest = group.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+        let least = -greatest(group, |element| -element);
+        let greatest = greatest(group, |element| element);
         Affine { scale: (greatest - least) / f32::from(max_code(bits)), zero: least }
     }
 
     /// As if the group were normally distributed.
-    fn about_the_mean(group: &[f32], bits: u32) -> Affine {
-        let mean = mean(group);
-        let squares: f32 = group.iter().map(|value| (value - mean).powi(2)).sum();
+    #[inline(always)]
+    fn about_the_mean(group: &[f32], bits: u32, mean: f32) -> Affine {
+        let [squares] = sums(group, |value| [(value - mean) * (value - mean)]);
         let deviation = (squares / group.len() as f32).sqrt();
         // Above 5 bits the step shrinks nearly by half with each bit.
         let known = (bits as usize).min(NORMAL_STEPS.len());
@@ -130,57 +171,54 @@ impl Affine {
         Affine { scale, zero: mean - scale * middle(bits) }
     }
 
-    fn least_squares(group: &[f32], bits: u32) -> Affine {
-        let starts = [Affine::about_the_mean(group, bits), Affine::min_max(group, bits)];
-        let settled = starts.map(|start| {
-            let mut best = start.refined(group, bits);
-            let mut error = best.error(group, bits);
+    /// Codes for the levels and levels for the codes in turn, from two starts, until the error is no less.
+    #[inline(always)]
+    fn least_squares(group: &[f32], bits: u32, mean: f32) -> Affine {
+        let starts = [Affine::about_the_mean(group, bits, mean), Affine::min_max(group, bits)];
+        let mut best = (f32::INFINITY, starts[0]);
+        for start in starts {
+            let (_, mut levels) = start.refined(group, bits, mean);
+            let (mut error, mut next) = levels.refined(group, bits, mean);
             for _ in 1..ROUNDS {
-                let next = best.refined(group, bits);
-                let next_error = next.error(group, bits);
+                let (next_error, after) = next.refined(group, bits, mean);
                 if next_error >= error {
                     break;
                 }
-                (best, error) = (next, next_error);
+                (error, levels, next) = (next_error, next, after);
             }
-            (best, error)
-        });
-        let [(normal, normal_error), (range, range_error)] = settled;
-        if range_error < normal_error { range } else { normal }
+            if error < best.0 {
+                best = (error, levels);
+            }
+        }
+        best.1
     }
 
-    /// The line of least squares through the elements and their codes.
-    fn refined(self, group: &[f32], bits: u32) -> Affine {
-        let n = group.len() as f32;
-        let (mut codes, mut squares, mut products) = (0.0, 0.0, 0.0);
-        let mean = mean(group);
-        for &value in group {
-            let code = f32::from(self.encode(value, bits));
-            codes += code;
-            squares += code * code;
-            products += code * (value - mean);
-        }
-        let mean_code = codes / n;
+    /// The squared error of these levels, and the levels that are best for their codes.
+    #[inline(always)]
+    fn refined(self, group: &[f32], bits: u32, mean: f32) -> (f32, Affine) {
+        let nearest = self.nearest(bits);
+        let [codes, squares, products, error] = sums(group, |value| {
+            let code = nearest(value);
+            let error = value - (code * self.scale + self.zero);
+            [code, code * code, code * (value - mean), error * error]
+        });
+        let mean_code = codes / group.len() as f32;
         let spread = squares - codes * mean_code;
         if spread <= 0.0 {
-            return Affine { scale: 0.0, zero: mean };
+            return (error, Affine { scale: 0.0, zero: mean });
         }
         let scale = products / spread;
-        Affine { scale, zero: mean - scale * mean_code }
+        (error, Affine { scale, zero: mean - scale * mean_code })
     }
 
-    fn error(self, group: &[f32], bits: u32) -> f32 {
-        group.iter().map(|&value| (value - self.decode(self.encode(value, bits))).powi(2)).sum()
-    }
-
-    /// Stretched about the mean; see [`Levels::Unbiased`].
-    fn unshrunk(self, group: &[f32], bits: u32) -> Affine {
-        let mean = mean(group);
-        let (mut squares, mut projection) = (0.0, 0.0);
-        for &value in group {
-            squares += (value - mean).powi(2);
-            projection += (value - mean) * (self.decode(self.encode(value, bits)) - mean);
-        }
+    /// The levels stretched about the mean, so that the group's projection on itself is kept.
+    #[inline(always)]
+    fn unshrunk(self, group: &[f32], bits: u32, mean: f32) -> Affine {
+        let nearest = self.nearest(bits);
+        let [squares, projection] = sums(group, |value| {
+            let level = nearest(value) * self.scale + self.zero;
+            [(value - mean) * (value - mean), (value - mean) * (level - mean)]
+        });
         if projection <= 0.0 {
             return self;
         }
@@ -199,8 +237,10 @@ pub const fn middle(bits: u32) -> f32 {
     max_code(bits) as f32 / 2.0
 }
 
+#[inline(always)]
 fn mean(group: &[f32]) -> f32 {
-    if group.is_empty() { 0.0 } else { group.iter().sum::<f32>() / group.len() as f32 }
+    let [sum] = sums(group, |value| [value]);
+    if group.is_empty() { 0.0 } else { sum / group.len() as f32 }
 }
 
 #[cfg(test)]
@@ -210,6 +250,13 @@ mod tests {
     use rand::SeedableRng;
     use rand_chacha::ChaCha8Rng;
     use rand_distr::{Distribution, StandardNormal};
+
+    impl Affine {
+        fn error(self, group: &[f32], bits: u32) -> f32 {
+            let error = |&value: &f32| value - self.decode(self.encode(value, bits));
+            group.iter().map(|value| error(value).powi(2)).sum()
+        }
+    }
 
     fn round_trip(group: &[f32], bits: u32, levels: Levels) -> Vec<f32> {
         let affine = Affine::fit(group, bits, levels);

@@ -7,6 +7,7 @@
 //! | [`tiles`] | codes in the order in which integer dot products read them |
 //! | [`levels`] | where a group's evenly spaced levels lie: the paper's rule and better ones |
 //! | [`group`] | the paper's round-to-nearest group quantizer (section 2.2, equations 4 to 6) |
+//! | `lanes` | sums over groups, for every form of vector instructions |
 //! | [`symmetric`] | levels about zero with one scale |
 //! | [`byte`] | scales and centres in a byte each |
 //! | [`hadamard`] | the rotation that makes heads easy to quantize |
@@ -18,6 +19,7 @@ pub mod bits;
 pub mod byte;
 pub mod group;
 pub mod hadamard;
+mod lanes;
 pub mod levels;
 pub mod symmetric;
 pub mod tiles;

@@ -3,6 +3,7 @@
 //! For values, whose rotated heads have no offset worth a number: with one bit a head is its signs and
 //! one scale.
 
+use super::lanes::{greatest, in_form_of_process, nearest_code, sums};
 use super::levels::{Levels, max_code, middle};
 
 /// Alternations between codes and scale.
@@ -15,53 +16,50 @@ const ROUNDS: usize = 4;
 /// If the lengths differ, or there are no bits.
 pub fn quantize(row: &[f32], bits: u32, levels: Levels, codes: &mut [u8]) -> f32 {
     assert_eq!(row.len(), codes.len(), "one code for each element");
-    let middle = middle(bits);
-    let squares: f32 = row.iter().map(|value| value * value).sum();
-    let greatest = row.iter().fold(0.0f32, |greatest, value| greatest.max(value.abs()));
+    in_form_of_process!(
+        quantize_in_lanes,
+        (row: &[f32], bits: u32, levels: Levels, codes: &mut [u8]) -> f32
+    )
+}
+
+#[inline(always)]
+fn quantize_in_lanes(row: &[f32], bits: u32, levels: Levels, codes: &mut [u8]) -> f32 {
+    let (middle, most) = (middle(bits), f32::from(max_code(bits)));
+    let [squares] = sums(row, |value| [value * value]);
     let mut scale = match levels {
-        Levels::MinMax => greatest / middle,
-        _ => (squares / row.len() as f32).sqrt() * 2.0 / (f32::from(max_code(bits)) + 1.0).sqrt(),
+        Levels::MinMax => greatest(row, f32::abs) / middle,
+        _ => (squares / row.len() as f32).sqrt() * 2.0 / (most + 1.0).sqrt(),
     };
     let rounds = match levels {
         Levels::MinMax => 0,
         Levels::Centroid => 1,
         Levels::LeastSquares | Levels::Unbiased => ROUNDS,
     };
-    encode(row, scale, bits, codes);
-    let mut projection = 0.0;
+    // A code less the middle, for a scale; without one all codes are 0.
+    let unit = |value: f32, scale: f32| match scale > 0.0 {
+        true => nearest_code(value / scale + middle, most) - middle,
+        false => -middle,
+    };
     for _ in 0..rounds {
-        let (mut units, mut products) = (0.0, 0.0);
-        for (&value, &code) in row.iter().zip(&*codes) {
-            let unit = f32::from(code) - middle;
-            units += unit * unit;
-            products += value * unit;
-        }
+        let [units, products] = sums(row, |value| {
+            let unit = unit(value, scale);
+            [unit * unit, value * unit]
+        });
         scale = products / units;
-        encode(row, scale, bits, codes);
     }
-    for (&value, &code) in row.iter().zip(&*codes) {
-        projection += value * (f32::from(code) - middle);
+    for (code, &value) in codes.iter_mut().zip(row) {
+        *code = (unit(value, scale) + middle) as i32 as u8;
     }
-    match levels {
-        Levels::Unbiased if projection > 0.0 => squares / projection,
-        _ => scale,
+    if levels != Levels::Unbiased {
+        return scale;
     }
+    let [projection] = sums(row, |value| [value * unit(value, scale)]);
+    if projection > 0.0 { squares / projection } else { scale }
 }
 
 /// The level of `code`.
 pub fn decode(code: u8, scale: f32, bits: u32) -> f32 {
     scale * (f32::from(code) - middle(bits))
-}
-
-fn encode(row: &[f32], scale: f32, bits: u32, codes: &mut [u8]) {
-    let middle = middle(bits);
-    for (code, &value) in codes.iter_mut().zip(row) {
-        *code = match scale > 0.0 {
-            // The cast saturates.
-            true => ((value / scale + middle).round() as u8).min(max_code(bits)),
-            false => 0,
-        };
-    }
 }
 
 #[cfg(test)]

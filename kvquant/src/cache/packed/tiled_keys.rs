@@ -264,10 +264,7 @@ impl TiledKeys {
             put(second_at, f16_saturating(centre));
         }
         // Codes are chosen for the levels as stored.
-        let stored = layout.affine(params, channel);
-        for (code, &element) in codes.iter_mut().zip(elements) {
-            *code = stored.encode(element, bits);
-        }
+        layout.affine(params, channel).encode_all(elements, bits, codes);
     }
 }
 
