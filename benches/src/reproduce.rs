@@ -97,6 +97,7 @@ impl System {
                     Box::new(kvquant::Ablations),
                     Box::new(kvquant::Needles),
                     Box::new(kvquant::Tasks),
+                    Box::new(kvquant::Decode),
                     Box::new(kvquant::GpuAttention),
                     Box::new(kvquant::GpuModel),
                 ];

@@ -15,6 +15,9 @@ use serde_json::{Value, json};
 /// half precision: numpy in single precision over the dequantized weights.
 const NUMPY: [f64; 4] = [13.822, 29.774, 24.291, 29.169];
 
+/// The same with activations rounded to 8 bits in blocks of 32, as products of quantized weights round them.
+const NUMPY_8_BITS: [f64; 4] = [13.870, 29.890, 24.414, 29.275];
+
 /// llama.cpp, build 4748, flash attention, 12 windows of 1024 tokens, second half of each scored:
 /// cache and perplexity.
 const LLAMA_CPP: [(&str, f64); 4] =
@@ -80,7 +83,11 @@ impl Experiment for Anchors {
             let first = Windows::short(n_windows, ScoringRule::All);
             let name = format!("{}-{weights}", Experiment::name(self));
             let score = setting.score(&name, &f16, first, progress)?.remove(0);
-            let by_window = score.window_nlls.iter().zip(NUMPY).enumerate();
+            let references = match weights {
+                WeightFormat::F32 => NUMPY,
+                WeightFormat::Auto | WeightFormat::File => NUMPY_8_BITS,
+            };
+            let by_window = score.window_nlls.iter().zip(references).enumerate();
             windows.extend(by_window.map(|(window, (nll, reference))| WindowAnchor {
                 weights: weights.to_string(),
                 window: window + 1,

@@ -5,6 +5,7 @@
 //! | [`memory`] | bytes saved against KIVI, by arithmetic (figure 4 of the paper) |
 //! | [`anchors`] | the engine against values computed by others: numpy, llama.cpp |
 //! | [`asymmetry`] | high bits on keys against high bits on values (tables 1 and 2, figure 1) |
+//! | [`decode`] | a whole model's speed and memory, beside llama.cpp |
 //! | [`errors`] | what becomes of errors in keys and in values (figures 1 and 2, theorem 1) |
 //! | [`plans`] | bits against loss: presets, rules, the paper's and llama.cpp's plans |
 //! | [`ablations`] | what each part of a plan is worth |
@@ -16,6 +17,7 @@
 mod ablations;
 mod anchors;
 mod asymmetry;
+mod decode;
 mod errors;
 mod gpu;
 mod memory;
@@ -27,6 +29,7 @@ mod tasks;
 pub use ablations::{AblationMetrics, Ablations};
 pub use anchors::{AnchorMetrics, Anchors};
 pub use asymmetry::{Asymmetry, AsymmetryMetrics};
+pub use decode::{Decode, DecodeMetrics};
 pub use errors::Errors;
 pub use gpu::{DecodeRow, GpuAttention, GpuAttentionMetrics, GpuModel, GpuModelMetrics};
 pub use memory::{Memory, MemoryMetrics};

@@ -1,12 +1,16 @@
 //! llama.cpp's own benchmark, on the same file and with as many threads.
 
 use super::median;
+use super::memory::peak_resident_bytes;
 use serde::Deserialize;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::time::Duration;
 
 const PROGRAM: &str = "llama-batched-bench";
+/// How often its memory is looked at.
+const LOOK: Duration = Duration::from_millis(20);
 
 /// A folder with llama.cpp's programs.
 #[derive(Debug, Clone)]
@@ -21,6 +25,8 @@ pub struct PeerTime {
     pub tokens_per_s: f64,
     /// Tokens read in a second.
     pub prefill_tokens_per_s: f64,
+    /// The most memory that the program held; nothing where the system doesn't say.
+    pub peak_resident_bytes: Option<u64>,
 }
 
 /// A line that the program prints.
@@ -63,14 +69,23 @@ impl LlamaCpp {
         let numbers = [n_prompt + n_steps, n_prompt, n_steps, n_threads].map(|n| n.to_string());
         let [capacity, prompt, steps, threads] = &numbers;
         let (keys, values) = kv.split_once('/').unwrap_or((kv, kv));
-        let output = Command::new(&self.program)
+        let mut child = Command::new(&self.program)
             .arg("-m")
             .arg(model)
             .args(["-c", capacity, "-npp", prompt, "-ntg", steps, "-npl", "1"])
             .args(["-t", threads, "-tb", threads, "-fa", "-ctk", keys, "-ctv", values])
             .args(["--output-format", "jsonl"])
             .stdin(Stdio::null())
-            .output()?;
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()?;
+        // What it prints on either is less than a pipe holds.
+        let mut peak = None;
+        while child.try_wait()?.is_none() {
+            peak = peak_resident_bytes(child.id()).max(peak);
+            std::thread::sleep(LOOK);
+        }
+        let output = child.wait_with_output()?;
         let text = String::from_utf8_lossy(&output.stdout);
         let line = text.lines().find_map(|line| serde_json::from_str::<Line>(line).ok());
         let line = line.filter(|_| output.status.success()).ok_or_else(|| {
@@ -82,14 +97,19 @@ impl LlamaCpp {
                 output.status
             ))
         })?;
-        Ok(PeerTime { tokens_per_s: line.speed_tg, prefill_tokens_per_s: line.speed_pp })
+        Ok(PeerTime {
+            tokens_per_s: line.speed_tg,
+            prefill_tokens_per_s: line.speed_pp,
+            peak_resident_bytes: peak,
+        })
     }
 }
 
-/// Each speed's median.
+/// Each speed's median, and the most memory.
 pub fn medians(times: &[PeerTime]) -> Option<PeerTime> {
     Some(PeerTime {
         tokens_per_s: median(times.iter().map(|time| time.tokens_per_s).collect())?,
         prefill_tokens_per_s: median(times.iter().map(|time| time.prefill_tokens_per_s).collect())?,
+        peak_resident_bytes: times.iter().filter_map(|time| time.peak_resident_bytes).max(),
     })
 }

@@ -7,11 +7,13 @@
 //! |---|---|
 //! | [`bandwidth`] | the memory's, for reading |
 //! | [`decode`] | reading a context, then decoding after it |
+//! | [`memory`] | what a process holds |
 //! | [`llama_cpp`] | the same by llama.cpp's own benchmark |
 
 pub mod bandwidth;
 pub mod decode;
 pub mod llama_cpp;
+pub mod memory;
 
 pub use bandwidth::read_bandwidth;
 pub use decode::{DecodeCase, DecodeTime, decode_times};

@@ -91,6 +91,7 @@ impl Llama {
         let products = layers.iter_mut().flat_map(Layer::products_mut).chain([&mut output]);
         Panels::gather(products.flat_map(Linear::panels_mut));
         let rope = Arc::new(Rope::new(&gguf, &config)?);
+        gguf.release();
         let heads = config.heads;
         let keys = heads.row_len()..heads.row_len() + heads.n_kv_heads * heads.head_dim;
         let taken_off = |layer: &Layer| {

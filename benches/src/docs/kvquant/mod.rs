@@ -2,6 +2,7 @@
 
 mod gpu;
 mod plans;
+mod speed;
 
 use super::{Generated, pending, with_source};
 use crate::experiment::{Experiment, Size, read};
@@ -30,6 +31,7 @@ pub fn generate(runs: &Path, generated: &mut Generated) -> anyhow::Result<()> {
         second_model(runs, generated)?,
         errors(runs, generated)?,
         plans::generate(runs, generated)?,
+        speed::generate(runs, generated)?,
         gpu::generate(runs, generated)?,
     ]
     .concat();

@@ -92,6 +92,7 @@ struct PeerRow {
     context: usize,
     tokens_per_s: f64,
     prefill_tokens_per_s: f64,
+    peak_resident_bytes: Option<u64>,
 }
 
 impl Decode {
@@ -152,8 +153,16 @@ impl Decode {
             let times = decode_times(&model, &cases, self.steps, self.repeats, beside)?;
             self.add(&mut report, &cases, &times);
             report.peer.extend(self.peer_kv.iter().zip(&peers).filter_map(|(kv, times)| {
-                let PeerTime { tokens_per_s, prefill_tokens_per_s } = medians(times)?;
-                Some(PeerRow { kv: kv.clone(), context, tokens_per_s, prefill_tokens_per_s })
+                let PeerTime { tokens_per_s, prefill_tokens_per_s, peak_resident_bytes } =
+                    medians(times)?;
+                let kv = kv.clone();
+                Some(PeerRow {
+                    kv,
+                    context,
+                    tokens_per_s,
+                    prefill_tokens_per_s,
+                    peak_resident_bytes,
+                })
             }));
         }
         Ok(report)

@@ -94,6 +94,16 @@ impl Gguf {
         }
     }
 
+    /// Gives the memory back that holds what was read of the file: it is read again where it is needed again.
+    pub(super) fn release(&self) {
+        #[cfg(target_os = "linux")]
+        if let Bytes::Map(map) = &self.bytes {
+            // SAFETY: pages of a read-only map of a file are dropped, and come back with the same content.
+            // Where that fails, they stay.
+            let _ = unsafe { map.unchecked_advise(memmap2::UncheckedAdvice::DontNeed) };
+        }
+    }
+
     /// Where the file was opened.
     pub fn path(&self) -> &Path {
         &self.path

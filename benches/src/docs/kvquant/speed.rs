@@ -1,0 +1,136 @@
+//! A whole model on the CPU: speed and memory.
+
+use super::{FOLDER, percent};
+use crate::docs::{Generated, pending, source_of, with_source};
+use crate::experiment::{Experiment, read};
+use crate::kvquant::{Decode, DecodeMetrics};
+use common::report::{Align, Axis, Claim, Plot, Series, Table};
+use std::path::Path;
+
+const MIB: f64 = (1 << 20) as f64;
+
+pub fn generate(runs: &Path, generated: &mut Generated) -> anyhow::Result<Vec<Claim>> {
+    let Some((record, metrics)) = read(&Decode, runs)? else {
+        let parts = ["kvquant-speed", "kvquant-weights", "kvquant-held"];
+        return Ok(pending(&Decode, generated, &parts));
+    };
+    let memory = metrics.memory.as_ref().map_or_else(String::new, |memory| {
+        let mut table = Table::new(&[("", Align::Left), ("MiB", Align::Right)]);
+        let mib = |bytes: u64| format!("{:.1}", bytes as f64 / MIB);
+        table.row(["the file".to_owned(), mib(metrics.file_bytes)]);
+        table.row(["the process before loading it".to_owned(), mib(memory.before)]);
+        table.row(["and after".to_owned(), mib(memory.loaded)]);
+        for held in [&memory.short, &memory.long] {
+            let planned = mib(held.planned);
+            let what = format!("with {} tokens, planned {planned} for them", held.context);
+            table.row([what, mib(held.by_process)]);
+        }
+        for peer in &metrics.peers {
+            if let Some(bytes) = peer.peak_resident_bytes.filter(|_| peer.kv == "f16") {
+                table.row([format!("llama.cpp, f16, {} tokens", peer.context), mib(bytes)]);
+            }
+        }
+        table.to_markdown()
+    });
+    generated.parts.extend([
+        ("kvquant-speed", speed(&metrics) + &source_of(&record)),
+        ("kvquant-weights", with_source(&weights_table(&metrics), &record)),
+        ("kvquant-held", memory),
+    ]);
+    let plot = plot(&metrics).to_svg()?.into_string();
+    generated.files.insert(Path::new(FOLDER).join("speed.svg"), plot);
+    Ok(Decode.claims(&metrics))
+}
+
+fn speed(metrics: &DecodeMetrics) -> String {
+    let mut table = Table::new(&[
+        ("cache", Align::Left),
+        ("context", Align::Right),
+        ("tokens/s", Align::Right),
+        ("over llama.cpp's f16", Align::Right),
+        ("of the bandwidth", Align::Right),
+        ("reading, tokens/s", Align::Right),
+        ("cache, MiB", Align::Right),
+        ("perplexity at 8,192 tokens", Align::Right),
+    ]);
+    let half = |context| metrics.peers.iter().find(|row| row.kv == "f16" && row.context == context);
+    let over = |speed: f64, context| {
+        half(context).map_or_else(String::new, |half| format!("{:.2}x", speed / half.tokens_per_s))
+    };
+    for row in &metrics.rows {
+        let bytes = (metrics.weights_bytes + row.cache_bytes) as f64;
+        table.row([
+            format!("`{}`", row.plan),
+            row.context.to_string(),
+            format!("{:.1}", row.tokens_per_s),
+            over(row.tokens_per_s, row.context),
+            format!("{:.0} %", 100.0 * bytes * row.tokens_per_s / metrics.read_bytes_per_s),
+            row.prefill_tokens_per_s.map_or_else(String::new, |speed| format!("{speed:.0}")),
+            format!("{:.1}", row.cache_bytes as f64 / MIB),
+            row.perplexity.map_or_else(String::new, |perplexity| format!("{perplexity:.2}")),
+        ]);
+    }
+    for row in &metrics.peers {
+        table.row([
+            format!("llama.cpp, {}", row.kv),
+            row.context.to_string(),
+            format!("{:.1}", row.tokens_per_s),
+            over(row.tokens_per_s, row.context),
+            String::new(),
+            format!("{:.0}", row.prefill_tokens_per_s),
+            String::new(),
+            String::new(),
+        ]);
+    }
+    format!(
+        "{} threads, memory that reads at {:.1} GB/s, weights of {:.1} MiB read for each token:\n\n{}",
+        metrics.threads,
+        metrics.read_bytes_per_s / 1e9,
+        metrics.weights_bytes as f64 / MIB,
+        table.to_markdown()
+    )
+}
+
+fn weights_table(metrics: &DecodeMetrics) -> Table {
+    let mut table = Table::new(&[
+        ("weights", Align::Left),
+        ("tokens/s", Align::Right),
+        ("reading, tokens/s", Align::Right),
+        ("decoding, against auto", Align::Right),
+    ]);
+    let default = metrics.weights.first().map_or(f64::NAN, |row| row.tokens_per_s);
+    for row in &metrics.weights {
+        table.row([
+            format!("`{}`", row.weights),
+            format!("{:.1}", row.tokens_per_s),
+            format!("{:.0}", row.prefill_tokens_per_s),
+            percent(row.tokens_per_s / default - 1.0, 0),
+        ]);
+    }
+    table
+}
+
+fn plot(metrics: &DecodeMetrics) -> Plot {
+    let mut plot = Plot::new(
+        format!("Decoding SmolLM2 on {} CPU threads", metrics.threads),
+        Axis::linear("tokens of context"),
+        Axis::linear("tokens/s"),
+    );
+    let mut plans: Vec<&str> = metrics.rows.iter().map(|row| row.plan.as_str()).collect();
+    plans.sort_unstable();
+    plans.dedup();
+    for plan in plans {
+        let rows = metrics.rows.iter().filter(|row| row.plan == plan);
+        let points = rows.map(|row| (row.context as f64, row.tokens_per_s)).collect();
+        plot = plot.series(Series::new(plan, points));
+    }
+    for kv in ["f16", "q4_0"] {
+        let rows = metrics.peers.iter().filter(|row| row.kv == kv);
+        let points: Vec<(f64, f64)> =
+            rows.map(|row| (row.context as f64, row.tokens_per_s)).collect();
+        if !points.is_empty() {
+            plot = plot.series(Series::new(format!("llama.cpp, {kv}"), points));
+        }
+    }
+    plot
+}
