@@ -172,7 +172,7 @@ impl Experiment for Tasks {
     }
 
     fn run(&self, size: Size, progress: &Progress) -> anyhow::Result<(TaskMetrics, Value)> {
-        let setting = Setting::load(SMOLLM2, WeightFormat::F32, progress)?;
+        let setting = Setting::load(SMOLLM2, WeightFormat::Auto, progress)?;
         let presets = [Preset::Balanced, Preset::Small, Preset::Tiny];
         let with = |plans: &[&str]| -> anyhow::Result<Vec<NamedPlan>> {
             let named = plans.iter().map(|plan| NamedPlan::parse(plan));
@@ -184,7 +184,7 @@ impl Experiment for Tasks {
         };
         let configuration = json!({
             "model": SMOLLM2,
-            "weights": WeightFormat::F32.to_string(),
+            "weights": WeightFormat::Auto.to_string(),
             "truthfulqa": questions,
             "gsm8k": problems,
             "gsm8k_examples": EXAMPLES,
