@@ -4,11 +4,14 @@
 //! cache in half precision.
 
 // A benchmark's driver, not a library; criterion's macros leave their functions undocumented.
-#![allow(missing_docs, clippy::unwrap_used)]
+#![allow(missing_docs, clippy::unwrap_used, clippy::print_stderr)]
 
+use common::command::text_variable;
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
-use kvquant::attention::{Heads, attend};
+use kvquant::attention::Heads;
 use kvquant::cache::{CacheShape, KvCache};
+use kvquant::measure::{AttentionCase, integer_plan, read_bandwidth};
+use kvquant::policy::Plan;
 use kvquant::quant::bits::BitWidth;
 use kvquant::quant::group::quantize;
 use kvquant::quant::levels::Levels;
@@ -17,6 +20,8 @@ use std::time::Duration;
 
 /// SmolLM2-135M's heads.
 const HEADS: Heads = Heads { n_heads: 9, n_kv_heads: 3, head_dim: 64 };
+/// Set, it asks for all head dims, groups, contexts and bits: more than an hour.
+const WHOLE_MATRIX: &str = "KVQUANT_BENCH_ALL";
 const PLANS: [&str; 5] = ["f16", "q8_0", "q4_0", "kivi-2", "kivi-1"];
 
 /// Numbers that repeat only after a thousand.
@@ -33,24 +38,38 @@ fn cache(plan: &str, n_tokens: usize) -> KvCache {
     cache
 }
 
-/// One token against a cache of 4096: the decode step of one layer.
-fn decode(criterion: &mut Criterion) {
-    let mut group = criterion.benchmark_group("decode attention, 4096 tokens");
-    let row = numbers(HEADS.n_kv_heads * HEADS.head_dim);
-    let queries = numbers(HEADS.row_len());
-    let mut output = vec![0.0; queries.len()];
-    for plan in PLANS {
-        let mut cache = cache(plan, 4096);
-        group.bench_function(BenchmarkId::from_parameter(plan), |bencher| {
-            bencher.iter(|| {
-                let appended = cache.layer_mut(0).append(&row, &row).unwrap();
-                attend(&appended, HEADS, black_box(&queries), &mut output).unwrap();
-                drop(appended);
-                cache.truncate(4096);
-            });
-        });
+/// One token over its history, on one thread, beside what the memory gives in the same run.
+fn attention(criterion: &mut Criterion) {
+    let whole = text_variable(WHOLE_MATRIX).is_some();
+    let (head_dims, groups, contexts, bits) = match whole {
+        true => (vec![64, 128], vec![1, 3, 4, 8], vec![1, 4, 16, 32, 128], vec![16, 8, 4, 3, 2, 1]),
+        false => (vec![64, 128], vec![1, 4], vec![32], vec![16, 2, 1]),
+    };
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(1).build().unwrap();
+    eprintln!("memory reads at {:.1} GB/s", pool.install(read_bandwidth) / 1e9);
+    for head_dim in head_dims {
+        for &group_size in &groups {
+            for &context in &contexts {
+                let heads = Heads { n_heads: 2 * group_size, n_kv_heads: 2, head_dim };
+                let name = format!("attention, head {head_dim}, {group_size} queries, {context}k");
+                let mut group = criterion.benchmark_group(name);
+                for &bits in &bits {
+                    let plan = match bits {
+                        16 => Plan::f16(),
+                        bits => integer_plan(heads, bits, 128),
+                    };
+                    let case = AttentionCase { heads, plan, n_layers: 1, context: context << 10 };
+                    let mut ready = case.ready().unwrap();
+                    let mut open = ready.open().unwrap();
+                    group.throughput(Throughput::Bytes(open.bytes() as u64));
+                    group.bench_function(BenchmarkId::from_parameter(bits), |bencher| {
+                        pool.install(|| bencher.iter(|| open.attend_next().unwrap()));
+                    });
+                }
+                group.finish();
+            }
+        }
     }
-    group.finish();
 }
 
 /// A chunk of 256 tokens appended to a cache of 1024.
@@ -90,6 +109,6 @@ criterion_group! {
         .sample_size(20)
         .warm_up_time(Duration::from_millis(300))
         .measurement_time(Duration::from_secs(2));
-    targets = decode, append, quantizer
+    targets = attention, append, quantizer
 }
 criterion_main!(benches);

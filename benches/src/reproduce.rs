@@ -97,7 +97,9 @@ impl System {
                     Box::new(kvquant::Ablations),
                     Box::new(kvquant::Needles),
                     Box::new(kvquant::Tasks),
+                    Box::new(kvquant::Attention),
                     Box::new(kvquant::Decode),
+                    Box::new(kvquant::Resident),
                     Box::new(kvquant::GpuAttention),
                     Box::new(kvquant::GpuModel),
                 ];

@@ -53,9 +53,9 @@ impl Experiment for Needles {
     }
 
     fn run(&self, size: Size, progress: &Progress) -> anyhow::Result<(NeedleMetrics, Value)> {
-        let setting = Setting::load(SMOLLM2, WeightFormat::F32, progress)?;
+        let setting = Setting::load(SMOLLM2, WeightFormat::Auto, progress)?;
         let (lengths, texts) = match size {
-            Size::Full => (vec![1024, 2048, 4096, 8192], 6),
+            Size::Full => (vec![1024, 2048, 4096, 8192], 12),
             Size::Quick => (vec![1024], 1),
         };
         let mut plans = vec![NamedPlan::parse("f16")?, setting.preset(Preset::Balanced)?];
@@ -66,7 +66,7 @@ impl Experiment for Needles {
         let essays = setting.tokenizer.encode(&essays, setting.tokenizer.adds_bos())?;
         let configuration = json!({
             "model": SMOLLM2,
-            "weights": WeightFormat::F32.to_string(),
+            "weights": WeightFormat::Auto.to_string(),
             "text": "Paul Graham's essays, in the order of their names",
             "lengths": lengths,
             "texts": texts,

@@ -132,6 +132,11 @@ impl KvCache {
         &mut self.layers[layer_idx]
     }
 
+    /// All layers' caches.
+    pub fn layers_mut(&mut self) -> impl Iterator<Item = &mut LayerCache> {
+        self.layers.iter_mut()
+    }
+
     /// The exact bytes of codes, scales, zeros and half-precision elements held now.
     pub fn bytes(&self) -> CacheBytes {
         self.layers.iter().map(LayerCache::bytes).sum()

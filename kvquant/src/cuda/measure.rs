@@ -4,7 +4,7 @@ use super::cache::{CacheSize, GpuCache, NewTokens, Output};
 use super::gpu::{Gpu, Kernels, Source, launch_config};
 use crate::Result;
 use crate::attention::Heads;
-use crate::policy::{KeyChannels, Plan, SideFormat};
+use crate::policy::Plan;
 use cudarc::driver::{CudaSlice, PushKernelArg};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -64,17 +64,6 @@ pub struct AttentionTime {
     pub bytes: usize,
     /// Caches that the launches went over in turn.
     pub n_caches: usize,
-}
-
-/// A uniform plan for timings: integer keys of `bits` with 8-bit parameters in groups of `group` tokens, integer
-/// values of as many bits, and windows of 64 tokens.
-pub fn integer_plan(heads: Heads, bits: u8, group: usize) -> Plan {
-    let ranges = vec![KeyChannels::range_octave(4.0); heads.head_dim];
-    let channels = KeyChannels::new(vec![bits; heads.head_dim], ranges);
-    let keys = SideFormat::IntChannels(vec![channels; heads.n_kv_heads].into());
-    let mut plan = Plan::uniform(keys, SideFormat::Int(bits));
-    (plan.group, plan.window, plan.sinks) = (group, 64, 4);
-    plan
 }
 
 /// Times attention over caches of random numbers, all cases in turn.

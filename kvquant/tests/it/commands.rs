@@ -106,6 +106,58 @@ fn generating_and_scoring_with_a_real_model() {
 }
 
 #[test]
+fn benches_give_a_row_for_each_plan() {
+    let bench = KVQUANT.json(&[
+        "bench",
+        "attention",
+        "--contexts",
+        "96",
+        "--bits",
+        "16,2",
+        "--plans",
+        "kivi-1",
+        "--groups",
+        "2",
+        "--kv-heads",
+        "1",
+        "--head-dims",
+        "64",
+        "--repeats",
+        "1",
+        "--json",
+    ]);
+    let plans: Vec<&str> = rows(&bench).map(|row| row["plan"].as_str().unwrap()).collect();
+    assert_eq!(plans, ["f16", "2 bits", "kivi-1:window=128"], "{bench}");
+    assert!(rows(&bench).all(|row| row["seconds"].as_f64().unwrap() > 0.0), "{bench}");
+
+    let Some(model) = shared_data("models/stories260k-f32.gguf") else { return };
+    let decode = ["bench", "decode", "--model", model.to_str().unwrap(), "--steps", "2"];
+    let bench = KVQUANT.json(
+        &[&decode[..], &["--contexts", "0,40", "--kv", "f16,kivi-2", "--repeats", "1", "--json"]]
+            .concat(),
+    );
+    let shapes: Vec<(&str, u64)> = rows(&bench)
+        .map(|row| (row["kv"].as_str().unwrap(), row["context"].as_u64().unwrap()))
+        .collect();
+    assert_eq!(shapes, [("f16", 0), ("kivi-2", 0), ("f16", 40), ("kivi-2", 40)]);
+    for row in rows(&bench) {
+        assert!(row["tokens_per_s"].as_f64().unwrap() > 0.0, "{row}");
+        assert_eq!(row["prefill_tokens_per_s"].is_null(), row["context"] == 0, "{row}");
+        assert!(row["perplexity"].is_null(), "no record of this model: {row}");
+        let read = row["bytes_read_per_token"].as_f64().unwrap();
+        assert!(read >= bench["weights_bytes"].as_f64().unwrap(), "{row}");
+    }
+    let with = |more: &[&'static str]| [&decode[..], more].concat();
+    KVQUANT.fails(&with(&["--peer", "nowhere"]), 2, "nowhere has no llama-batched-bench");
+    KVQUANT.fails(&with(&["--contexts", "9k"]), 2, "512");
+    KVQUANT.fails(&with(&["--kv", "kivi-3"]), 2, "kivi-3");
+}
+
+fn rows(report: &serde_json::Value) -> impl Iterator<Item = &serde_json::Value> {
+    report["rows"].as_array().unwrap().iter()
+}
+
+#[test]
 fn bad_input_says_what_and_where() {
     KVQUANT.fails(
         &["perplexity", "--kv", "asymkv-4/x-16/0"],
@@ -156,8 +208,11 @@ fn a_text_that_is_too_short_or_missing_is_named() {
 
 #[test]
 fn every_command_has_help_with_an_example() {
-    for command in ["devices", "generate", "perplexity", "memory"] {
-        let help = KVQUANT.stdout(&[command, "--help"]);
+    for command in
+        ["devices", "generate", "perplexity", "memory", "bench attention", "bench decode"]
+    {
+        let words: Vec<&str> = command.split(' ').chain(["--help"]).collect();
+        let help = KVQUANT.stdout(&words);
         assert!(help.contains(&format!("\n  kvquant {command}")), "{help}");
     }
 }

@@ -1,45 +1,90 @@
-//! A whole model on the CPU: speed and memory.
+//! Attention and a whole model on the CPU: speed and memory.
 
 use super::{FOLDER, percent};
-use crate::docs::{Generated, pending, source_of, with_source};
+use crate::docs::{Generated, part, pending, source_of, with_source};
 use crate::experiment::{Experiment, read};
-use crate::kvquant::{Decode, DecodeMetrics};
+use crate::kvquant::{
+    Attention, AttentionMetrics, Decode, DecodeMetrics, Resident, ResidentMetrics,
+};
 use common::report::{Align, Axis, Claim, Plot, Series, Table};
 use std::path::Path;
 
 const MIB: f64 = (1 << 20) as f64;
 
 pub fn generate(runs: &Path, generated: &mut Generated) -> anyhow::Result<Vec<Claim>> {
+    let mut claims = part(&Attention, "kvquant-attention", runs, generated, |record, metrics| {
+        let text = format!(
+            "{}, memory that one thread reads at {:.1} GB/s:\n\n",
+            metrics.instructions,
+            metrics.read_bytes_per_s / 1e9
+        );
+        text + &with_source(&attention_table(metrics), record)
+    })?;
+    claims.extend(decode(runs, generated)?);
+    claims.extend(part(&Resident, "kvquant-held", runs, generated, |record, metrics| {
+        with_source(&memory_table(metrics), record)
+    })?);
+    Ok(claims)
+}
+
+/// Times of half precision, and for the others how many times as fast they are.
+fn attention_table(metrics: &AttentionMetrics) -> Table {
+    let shape = ["head", "queries", "tokens", "threads"].map(|name| (name, Align::Right));
+    let numbers = ["of the bandwidth", "over f16", "bits per element"];
+    let numbers = numbers.map(|name| (name, Align::Right));
+    let cache = [("cache", Align::Left), ("ms", Align::Right)];
+    let mut table = Table::new(&[&shape[..], &cache, &numbers].concat());
+    for row in &metrics.rows {
+        let half = row.format("f16").map_or(f64::NAN, |half| half.bytes as f64);
+        for format in &row.formats {
+            let share = format.bytes as f64 / format.seconds / metrics.read_bytes_per_s;
+            table.row([
+                row.head_dim.to_string(),
+                row.group_size.to_string(),
+                row.context.to_string(),
+                row.threads.to_string(),
+                format!("`{}`", format.name),
+                format!("{:.2}", 1e3 * format.seconds),
+                format!("{:.0} %", 100.0 * share / row.threads as f64),
+                row.against_f16(&format.name).map_or_else(String::new, |x| format!("{x:.2}x")),
+                format!("{:.2}", 16.0 * format.bytes as f64 / half),
+            ]);
+        }
+    }
+    table
+}
+
+fn decode(runs: &Path, generated: &mut Generated) -> anyhow::Result<Vec<Claim>> {
     let Some((record, metrics)) = read(&Decode, runs)? else {
-        let parts = ["kvquant-speed", "kvquant-weights", "kvquant-held"];
+        let parts = ["kvquant-speed", "kvquant-weights"];
         return Ok(pending(&Decode, generated, &parts));
     };
-    let memory = metrics.memory.as_ref().map_or_else(String::new, |memory| {
-        let mut table = Table::new(&[("", Align::Left), ("MiB", Align::Right)]);
-        let mib = |bytes: u64| format!("{:.1}", bytes as f64 / MIB);
-        table.row(["the file".to_owned(), mib(metrics.file_bytes)]);
-        table.row(["the process before loading it".to_owned(), mib(memory.before)]);
-        table.row(["and after".to_owned(), mib(memory.loaded)]);
-        for held in [&memory.short, &memory.long] {
-            let planned = mib(held.planned);
-            let what = format!("with {} tokens, planned {planned} for them", held.context);
-            table.row([what, mib(held.by_process)]);
-        }
-        for peer in &metrics.peers {
-            if let Some(bytes) = peer.peak_resident_bytes.filter(|_| peer.kv == "f16") {
-                table.row([format!("llama.cpp, f16, {} tokens", peer.context), mib(bytes)]);
-            }
-        }
-        table.to_markdown()
-    });
     generated.parts.extend([
         ("kvquant-speed", speed(&metrics) + &source_of(&record)),
         ("kvquant-weights", with_source(&weights_table(&metrics), &record)),
-        ("kvquant-held", memory),
     ]);
     let plot = plot(&metrics).to_svg()?.into_string();
     generated.files.insert(Path::new(FOLDER).join("speed.svg"), plot);
     Ok(Decode.claims(&metrics))
+}
+
+fn memory_table(metrics: &ResidentMetrics) -> Table {
+    let mut table = Table::new(&[("", Align::Left), ("MiB", Align::Right)]);
+    let mib = |bytes: u64| format!("{:.1}", bytes as f64 / MIB);
+    let mut row = |what: String, bytes: u64| {
+        table.row([what, mib(bytes)]);
+    };
+    row("the file".to_owned(), metrics.file_bytes);
+    row("the process before loading it".to_owned(), metrics.before);
+    row("and after".to_owned(), metrics.loaded);
+    for held in [&metrics.short, &metrics.long] {
+        let planned = mib(held.planned);
+        row(format!("with {} tokens, planned {planned} for them", held.context), held.by_process);
+    }
+    if let Some(bytes) = metrics.llama_cpp {
+        row(format!("llama.cpp with an f16 cache of {} tokens", metrics.long.context), bytes);
+    }
+    table
 }
 
 fn speed(metrics: &DecodeMetrics) -> String {

@@ -3,34 +3,38 @@
 use super::{parse_count, parse_tokens};
 use crate::commands::gpu::open_gpu;
 use clap::Args;
-use common::command::{print, print_json};
+use common::command::{InputContext, print, print_json};
 use common::report::{Align, Table};
 use kvquant::attention::Heads;
-use kvquant::cuda::measure::{
-    AttentionCase, AttentionTime, attention_times, integer_plan, read_bandwidth,
-};
+use kvquant::cuda::measure as cuda_measure;
+use kvquant::isa::Isa;
+use kvquant::measure::{self, integer_plan};
 use kvquant::policy::Plan;
 use serde::Serialize;
 
-/// Time decode attention on a GPU in half precision and in 8 to 1 bits
+/// Time decode attention in half precision and in 8 to 1 bits
 ///
 /// One token of each sequence attends over its whole history, merging of the history's parts included. Caches are
-/// changed in turn, so that nothing comes from the second-level cache. All formats of a row run interleaved; times
+/// changed in turn, so that nothing comes from a processor's own cache. All formats of a row run interleaved; times
 /// are medians.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
   kvquant bench attention
-  kvquant bench attention --head-dims 128 --groups 1,4,8 --contexts 4k,32k,128k --batches 1,8,32 --json")]
+  kvquant bench attention --head-dims 64 --groups 3 --plans \"kivi-2;kivi-1\" --threads 2
+  kvquant bench attention --gpu 0 --groups 1,4,8 --contexts 4k,32k,128k --batches 1,8,32 --json")]
 pub struct Attention {
-    /// The GPU, by its number in `kvquant devices`
-    #[arg(long, value_name = "N", default_value_t = 0)]
-    gpu: usize,
+    /// Run on this NVIDIA GPU, by its number in `kvquant devices`
+    #[arg(long, value_name = "N")]
+    gpu: Option<usize>,
+    /// Threads on the CPU
+    #[arg(long, value_parser = parse_count, default_value_t = 1, conflicts_with = "gpu")]
+    threads: usize,
     /// Channels of a head: 64, 128
-    #[arg(long, value_delimiter = ',', default_value = "128")]
+    #[arg(long, value_delimiter = ',', value_parser = parse_count, default_value = "128")]
     head_dims: Vec<usize>,
     /// Query heads that share a KV head
-    #[arg(long, value_parser = parse_count, value_delimiter = ',', default_value = "4")]
+    #[arg(long, value_parser = parse_count, value_delimiter = ',', default_value = "1,4")]
     groups: Vec<usize>,
     /// KV heads
     #[arg(long, value_parser = parse_count, default_value_t = 8)]
@@ -38,8 +42,8 @@ pub struct Attention {
     /// Tokens of a sequence; 4k is 4096
     #[arg(long, value_delimiter = ',', value_parser = parse_context, default_value = "32k")]
     contexts: Vec<usize>,
-    /// Sequences
-    #[arg(long, value_parser = parse_count, value_delimiter = ',', default_value = "2")]
+    /// Sequences, on a GPU [default: 2]
+    #[arg(long, value_parser = parse_count, value_delimiter = ',', requires = "gpu")]
     batches: Vec<usize>,
     /// Bits of keys and values with 8-bit parameters; 16 is half precision, which the others are compared with
     #[arg(long, value_delimiter = ',', value_parser = parse_bits, default_value = "16,8,4,2,1")]
@@ -60,9 +64,24 @@ pub struct Attention {
 
 #[derive(Debug, Serialize)]
 struct Report {
-    gpu: String,
+    device: String,
     read_bytes_per_s: f64,
     rows: Vec<Row>,
+}
+
+/// What all formats of a row have in common.
+#[derive(Debug, Clone, Copy)]
+struct Shape {
+    heads: Heads,
+    context: usize,
+    n_sequences: usize,
+}
+
+/// What a format took.
+struct Time {
+    seconds: f64,
+    bytes: usize,
+    n_caches: usize,
 }
 
 #[derive(Debug, Serialize)]
@@ -84,70 +103,130 @@ struct Row {
 impl Attention {
     /// Runs the command.
     pub fn run(self) -> anyhow::Result<()> {
-        let gpu = open_gpu(self.gpu)?;
-        let bandwidth = read_bandwidth(&gpu)?;
-        let mut report =
-            Report { gpu: gpu.name().to_owned(), read_bytes_per_s: bandwidth, rows: Vec::new() };
-        for &head_dim in &self.head_dims {
-            for &group_size in &self.groups {
-                for &context in &self.contexts {
-                    for &n_sequences in &self.batches {
-                        let n_kv_heads = self.kv_heads;
-                        let heads =
-                            Heads { n_heads: n_kv_heads * group_size, n_kv_heads, head_dim };
-                        let cases = self.cases(heads, context, n_sequences);
-                        let formats: Vec<AttentionCase> =
-                            cases.iter().map(|(_, case)| case.clone()).collect();
-                        let times = attention_times(&gpu, &formats, self.repeats, &mut |done| {
-                            eprintln!(
-                                "head {head_dim}, {group_size} queries, {context} tokens, batch \
-                                 {n_sequences}: {}",
-                                cases[done].0
-                            );
-                        })?;
-                        report.rows.extend(rows(&cases, &times, bandwidth));
-                    }
-                }
-            }
-        }
+        let report = match self.gpu {
+            Some(ordinal) => self.on_gpu(ordinal)?,
+            None => self.on_cpu()?,
+        };
         match self.json {
             true => print_json(&report),
             false => print(&text(&report)),
         }
     }
 
-    fn cases(
+    fn on_gpu(&self, ordinal: usize) -> anyhow::Result<Report> {
+        let gpu = open_gpu(ordinal)?;
+        let bandwidth = cuda_measure::read_bandwidth(&gpu)?;
+        let device = gpu.name().to_owned();
+        self.report(device, bandwidth, |Shape { heads, context, n_sequences }, plans, progress| {
+            let case = |plan: &Plan| {
+                let plan = plan.clone();
+                cuda_measure::AttentionCase { heads, plan, context, n_sequences }
+            };
+            let cases: Vec<_> = plans.iter().map(case).collect();
+            let times = cuda_measure::attention_times(&gpu, &cases, self.repeats, progress)?;
+            let time = |time: cuda_measure::AttentionTime| Time {
+                seconds: time.seconds,
+                bytes: time.bytes,
+                n_caches: time.n_caches,
+            };
+            Ok(times.into_iter().map(time).collect())
+        })
+    }
+
+    fn on_cpu(&self) -> anyhow::Result<Report> {
+        let pool = rayon::ThreadPoolBuilder::new()
+            .num_threads(self.threads)
+            .build()
+            .bad_input(format!("--threads {}", self.threads))?;
+        let cpu = common::device::discover().cpu.model;
+        let device = format!("{cpu}, {} threads, {}", self.threads, Isa::current());
+        let bandwidth = pool.install(measure::read_bandwidth);
+        self.report(device, bandwidth, |Shape { heads, context, .. }, plans, progress| {
+            let case = |plan: &Plan| {
+                let plan = plan.clone();
+                measure::AttentionCase { heads, plan, n_layers: 1, context }
+            };
+            let cases: Vec<_> = plans.iter().map(case).collect();
+            let times = measure::attention_times(&pool, &cases, self.repeats, progress)?;
+            let time = |time: measure::AttentionTime| Time {
+                seconds: time.seconds,
+                bytes: time.bytes,
+                n_caches: time.n_caches,
+            };
+            Ok(times.into_iter().map(time).collect())
+        })
+    }
+
+    /// Times all shapes.
+    fn report(
         &self,
-        heads: Heads,
-        context: usize,
-        n_sequences: usize,
-    ) -> Vec<(String, AttentionCase)> {
+        device: String,
+        bandwidth: f64,
+        times: impl Fn(Shape, &[Plan], &mut dyn FnMut(usize)) -> anyhow::Result<Vec<Time>>,
+    ) -> anyhow::Result<Report> {
+        let mut report = Report { device, read_bytes_per_s: bandwidth, rows: Vec::new() };
+        for shape in self.shapes() {
+            let Shape { heads, context, n_sequences } = shape;
+            let (names, plans): (Vec<String>, Vec<Plan>) = self.plans(heads).into_iter().unzip();
+            let times = times(shape, &plans, &mut |done| {
+                eprintln!(
+                    "head {}, {} queries, {context} tokens, batch {n_sequences}: {}",
+                    heads.head_dim,
+                    heads.group_size(),
+                    names[done]
+                );
+            })?;
+            report.rows.extend(rows(shape, &names, &times, bandwidth));
+        }
+        Ok(report)
+    }
+
+    fn shapes(&self) -> Vec<Shape> {
+        let batches = match (self.gpu, &self.batches[..]) {
+            (None, _) => &[1],
+            (Some(_), []) => &[2],
+            (Some(_), batches) => batches,
+        };
+        let mut shapes = Vec::new();
+        for &head_dim in &self.head_dims {
+            for &group_size in &self.groups {
+                let n_kv_heads = self.kv_heads;
+                let heads = Heads { n_heads: n_kv_heads * group_size, n_kv_heads, head_dim };
+                for &context in &self.contexts {
+                    let shape = |&n_sequences| Shape { heads, context, n_sequences };
+                    shapes.extend(batches.iter().map(shape));
+                }
+            }
+        }
+        shapes
+    }
+
+    fn plans(&self, heads: Heads) -> Vec<(String, Plan)> {
         let bits = self.bits.iter().map(|&bits| match bits {
             16 => ("f16".to_owned(), Plan::f16()),
             bits => (format!("{bits} bits"), integer_plan(heads, bits, self.key_group)),
         });
         let plans = self.plans.iter().map(|plan| (plan.to_string(), plan.clone()));
-        bits.chain(plans)
-            .map(|(name, plan)| (name, AttentionCase { heads, plan, context, n_sequences }))
-            .collect()
+        bits.chain(plans).collect()
     }
 }
 
 fn rows<'a>(
-    cases: &'a [(String, AttentionCase)],
-    times: &'a [AttentionTime],
+    Shape { heads, context, n_sequences }: Shape,
+    names: &'a [String],
+    times: &'a [Time],
     bandwidth: f64,
 ) -> impl Iterator<Item = Row> + 'a {
-    let half = cases.iter().position(|(name, _)| name == "f16").map(|at| times[at].seconds);
-    cases.iter().zip(times).map(move |((name, case), time)| {
-        let Heads { n_kv_heads, head_dim, .. } = case.heads;
-        let elements = 2 * case.context * case.n_sequences * n_kv_heads * head_dim;
+    let half = names.iter().position(|name| name == "f16").map(|at| times[at].seconds);
+    names.iter().zip(times).map(move |(name, time)| {
+        let Heads { n_kv_heads, head_dim, .. } = heads;
+        let elements = 2 * context * n_sequences * n_kv_heads * head_dim;
         Row {
             head_dim,
-            group_size: case.heads.group_size(),
+            group_size: heads.group_size(),
             n_kv_heads,
-            context: case.context,
-            batch: case.n_sequences,
+            context,
+            batch: n_sequences,
             plan: name.clone(),
             bits_per_element: 8.0 * time.bytes as f64 / elements as f64,
             seconds: time.seconds,
@@ -180,7 +259,7 @@ fn text(report: &Report) -> String {
     }
     format!(
         "{}: memory reads at {:.0} GB/s\n\n{}",
-        report.gpu,
+        report.device,
         report.read_bytes_per_s / 1e9,
         table.to_text()
     )

@@ -5,7 +5,7 @@ mod decode;
 
 use clap::Subcommand;
 
-/// Time whole models, and attention on a GPU, beside half precision
+/// Time attention and whole models, beside half precision
 #[derive(Debug, clap::Args)]
 pub struct Bench {
     #[command(subcommand)]

@@ -9,6 +9,9 @@ use std::sync::Arc;
 
 /// Bytes of a huge page, where one begins.
 const HUGE_PAGE: usize = 2 << 20;
+/// Smaller memory is the allocator's. What is mapped goes back to the system at once when matrices have been gathered,
+/// while an allocator may keep it.
+const LEAST_MAPPED: usize = 32 << 10;
 
 /// Bytes that may be written while nobody shares them, and be read by all threads. At first they are zeros.
 #[derive(Debug, Clone)]
@@ -19,7 +22,7 @@ pub struct Storage {
 
 #[derive(Debug)]
 enum Memory {
-    /// Whole huge pages within a mapping, from the first that begins in it on.
+    /// From whole huge pages on, from the first that begins in the mapping on.
     Mapped {
         map: MmapMut,
         first: usize,
@@ -78,8 +81,11 @@ impl Storage {
 impl Memory {
     /// A mapping, or `None` if so few bytes don't need one or the system has none.
     fn mapped(bytes: usize) -> Option<Memory> {
-        if !cfg!(target_os = "linux") || bytes < HUGE_PAGE {
+        if !cfg!(target_os = "linux") || bytes < LEAST_MAPPED {
             return None;
+        }
+        if bytes < HUGE_PAGE {
+            return Some(Memory::Mapped { map: MmapMut::map_anon(bytes).ok()?, first: 0 });
         }
         // As much again as makes the first of them begin a huge page: what isn't touched takes no memory.
         let map = MmapMut::map_anon(bytes.checked_add(HUGE_PAGE)?).ok()?;
