@@ -11,5 +11,8 @@ use common::assets::sha256;
 /// If a tensor is not complete.
 pub fn fingerprint(gguf: &Gguf) -> Result<String> {
     let tensors = gguf.tensor_names().map(|name| Ok(gguf.tensor(name)?.data));
-    Ok(sha256(tensors.collect::<Result<Vec<&[u8]>>>()?))
+    let fingerprint = sha256(tensors.collect::<Result<Vec<&[u8]>>>()?);
+    // All of the file was read, most of which nobody needs again.
+    gguf.release();
+    Ok(fingerprint)
 }
