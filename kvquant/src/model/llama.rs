@@ -16,6 +16,8 @@ use std::sync::Arc;
 
 const EMBEDDING: &str = "token_embd.weight";
 const OUTPUT: &str = "output";
+/// Tokens after whose embedding the table's memory is given back.
+const MANY_ROWS: usize = 64;
 
 /// A loaded model.
 #[derive(Debug)]
@@ -202,6 +204,10 @@ impl Llama {
         let mut rows = Vec::new();
         for &token in tokens {
             rows.extend(table.dequantize_row(token as usize)?);
+        }
+        if rows.len() > MANY_ROWS * self.config.hidden_len {
+            // Looked up here and there, they have brought most of the table into memory.
+            self.gguf.release();
         }
         Ok(rows)
     }
