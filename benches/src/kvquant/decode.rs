@@ -12,7 +12,7 @@ use kvquant::measure::{DecodeCase, DecodeTime, decode_times, read_bandwidth};
 use kvquant::model::gguf::Gguf;
 use kvquant::model::{Llama, WeightFormat, fingerprint};
 use kvquant::policy::Plan;
-use kvquant::presets::{Preset, measured_perplexity};
+use kvquant::presets::Preset;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
@@ -60,7 +60,6 @@ pub struct SpeedRow {
     pub tokens_per_s: f64,
     pub prefill_tokens_per_s: Option<f64>,
     pub cache_bytes: usize,
-    pub perplexity: Option<f64>,
 }
 
 /// llama.cpp after a context.
@@ -223,7 +222,6 @@ fn row(plan: &str, context: usize, time: &DecodeTime) -> SpeedRow {
         tokens_per_s: 1.0 / time.step_seconds,
         prefill_tokens_per_s: time.prefill_seconds.map(|seconds| context as f64 / seconds),
         cache_bytes: time.cache_bytes,
-        perplexity: measured_perplexity(SMOLLM2, plan),
     }
 }
 

@@ -4,7 +4,8 @@ use super::{FOLDER, percent};
 use crate::docs::{Generated, part, pending, source_of, with_source};
 use crate::experiment::{Experiment, read};
 use crate::kvquant::{
-    Attention, AttentionMetrics, Decode, DecodeMetrics, Resident, ResidentMetrics,
+    Attention, AttentionMetrics, Decode, DecodeMetrics, Plans, PlansMetrics, Resident,
+    ResidentMetrics, SMOLLM2,
 };
 use common::report::{Align, Axis, Claim, Plot, Series, Table};
 use std::path::Path;
@@ -59,8 +60,9 @@ fn decode(runs: &Path, generated: &mut Generated) -> anyhow::Result<Vec<Claim>> 
         let parts = ["kvquant-speed", "kvquant-weights"];
         return Ok(pending(&Decode, generated, &parts));
     };
+    let quality = read(&Plans { model: SMOLLM2 }, runs)?.map(|(_, quality)| quality);
     generated.parts.extend([
-        ("kvquant-speed", speed(&metrics) + &source_of(&record)),
+        ("kvquant-speed", speed(&metrics, quality.as_ref()) + &source_of(&record)),
         ("kvquant-weights", with_source(&weights_table(&metrics), &record)),
     ]);
     let plot = plot(&metrics).to_svg()?.into_string();
@@ -87,7 +89,8 @@ fn memory_table(metrics: &ResidentMetrics) -> Table {
     table
 }
 
-fn speed(metrics: &DecodeMetrics) -> String {
+fn speed(metrics: &DecodeMetrics, quality: Option<&PlansMetrics>) -> String {
+    let score = |plan: &str| quality.and_then(|quality| quality.score(plan));
     let mut table = Table::new(&[
         ("cache", Align::Left),
         ("context", Align::Right),
@@ -112,7 +115,7 @@ fn speed(metrics: &DecodeMetrics) -> String {
             format!("{:.0} %", 100.0 * bytes * row.tokens_per_s / metrics.read_bytes_per_s),
             row.prefill_tokens_per_s.map_or_else(String::new, |speed| format!("{speed:.0}")),
             format!("{:.1}", row.cache_bytes as f64 / MIB),
-            row.perplexity.map_or_else(String::new, |perplexity| format!("{perplexity:.2}")),
+            score(&row.plan).map_or_else(String::new, super::perplexity),
         ]);
     }
     for row in &metrics.peers {
