@@ -3,7 +3,6 @@
 use super::goal::Goal;
 use super::setting::{NamedPlan, SMOLLM2};
 use crate::experiment::{Experiment, Size};
-use anyhow::Context;
 use common::command::store;
 use common::progress::{Progress, Unit};
 use common::report::Claim;
@@ -226,8 +225,7 @@ fn presets(progress: &Progress) -> anyhow::Result<(Heads, Formats, usize)> {
     let fingerprint = fingerprint(&gguf)?;
     let mut named = vec![NamedPlan::parse("f16")?];
     for preset in Preset::SEARCHED {
-        let plan = preset.shipped(&fingerprint)?.context("SmolLM2 has no such preset")?;
-        named.push(NamedPlan::new(&preset.to_string(), plan));
+        named.push(NamedPlan::shipped(preset, SMOLLM2, &fingerprint)?);
     }
     let named = named.into_iter().map(|named| (named.name, named.plan)).collect();
     Ok((config.heads, named, config.n_layers))

@@ -208,8 +208,7 @@ fn plans(model: &Llama) -> anyhow::Result<Vec<NamedPlan>> {
     let fingerprint = fingerprint(model.gguf())?;
     let mut plans = vec![NamedPlan::parse("f16")?];
     for preset in Preset::SEARCHED {
-        let plan = preset.shipped(&fingerprint)?.context("SmolLM2 has no such preset")?;
-        plans.push(NamedPlan::new(&preset.to_string(), plan));
+        plans.push(NamedPlan::shipped(preset, SMOLLM2, &fingerprint)?);
     }
     plans.push(NamedPlan::parse("kivi-2")?);
     Ok(plans)

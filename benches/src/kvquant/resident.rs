@@ -2,7 +2,7 @@
 
 use super::decode::llama_cpp;
 use super::goal::Goal;
-use super::setting::SMOLLM2;
+use super::setting::{NamedPlan, SMOLLM2};
 use crate::experiment::{Experiment, Size};
 use anyhow::Context;
 use common::command::store;
@@ -88,8 +88,8 @@ impl Experiment for Resident {
         let before = resident_bytes().context(UNKNOWN)?;
         let model = Llama::load(Gguf::open(&path)?, WeightFormat::Auto)?;
         let loaded = resident_bytes().context(UNKNOWN)?;
-        let plan = Preset::Balanced.shipped(&fingerprint(model.gguf())?)?;
-        let plan = plan.context("SmolLM2 has no such preset")?;
+        let fingerprint = fingerprint(model.gguf())?;
+        let plan = NamedPlan::shipped(Preset::Balanced, SMOLLM2, &fingerprint)?.plan;
         let long = if size == Size::Full { LONG } else { 2 * SHORT };
         let [short, long] = held(&model, &plan, [SHORT, long])?;
         let llama_cpp = match (size, llama_cpp()?) {

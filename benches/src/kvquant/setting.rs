@@ -69,6 +69,17 @@ impl NamedPlan {
         Ok(NamedPlan::new(notation, notation.parse()?))
     }
 
+    /// A preset's plan for a model.
+    pub fn shipped(
+        preset: Preset,
+        model_name: &str,
+        fingerprint: &str,
+    ) -> anyhow::Result<NamedPlan> {
+        let plan = preset.shipped(fingerprint)?;
+        let plan = plan.with_context(|| format!("{model_name} has no {preset}"))?;
+        Ok(NamedPlan::new(&preset.to_string(), plan))
+    }
+
     /// One under a name, scored on all windows.
     pub fn new(name: &str, plan: Plan) -> NamedPlan {
         NamedPlan { name: name.to_owned(), plan, on_all_windows: true }
@@ -136,10 +147,7 @@ impl Setting {
 
     /// The shipped plan of a preset.
     pub fn preset(&self, preset: Preset) -> anyhow::Result<NamedPlan> {
-        let fingerprint = fingerprint(self.model.gguf())?;
-        let plan = preset.shipped(&fingerprint)?;
-        let plan = plan.with_context(|| format!("{} has no {preset}", self.model_name))?;
-        Ok(NamedPlan::new(&preset.to_string(), plan))
+        NamedPlan::shipped(preset, self.model_name, &fingerprint(self.model.gguf())?)
     }
 
     /// What a record says of the setting.

@@ -4,6 +4,7 @@ use super::cache::{CacheSize, GpuCache, NewTokens, Output};
 use super::gpu::{Gpu, Kernels, Source, launch_config};
 use crate::Result;
 use crate::attention::Heads;
+use crate::measure::AttentionTime;
 use crate::policy::Plan;
 use cudarc::driver::{CudaSlice, PushKernelArg};
 use rand::{RngExt, SeedableRng};
@@ -53,17 +54,6 @@ pub struct AttentionCase {
     pub context: usize,
     /// Sequences.
     pub n_sequences: usize,
-}
-
-/// What it took.
-#[derive(Debug, Clone, Copy)]
-pub struct AttentionTime {
-    /// Seconds of a launch, the merging of its parts included: the median.
-    pub seconds: f64,
-    /// Bytes of the cache that a launch reads.
-    pub bytes: usize,
-    /// Caches that the launches went over in turn.
-    pub n_caches: usize,
 }
 
 /// Times attention over caches of random numbers, all cases in turn.

@@ -4,8 +4,9 @@ use super::cache::{CacheSize, GpuCache};
 use super::decoder::Decoder;
 use super::llama::{CHUNK, GpuLlama};
 use crate::Result;
-use crate::measure::{DecodeCase, DecodeTime, median};
+use crate::measure::{DecodeCase, DecodeTime};
 use crate::model::LanguageModel;
+use common::statistics::median;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
@@ -64,8 +65,8 @@ pub fn decode_times(
     }
     let times = decoders.iter().zip(runs).zip(prefills).map(|((decoder, runs), prefills)| {
         Ok(DecodeTime {
-            step_seconds: median(runs).unwrap_or(f64::NAN),
-            prefill_seconds: median(prefills),
+            step_seconds: median(&runs).unwrap_or(f64::NAN),
+            prefill_seconds: median(&prefills),
             cache_bytes: decoder.cache().bytes(),
         })
     });

@@ -1,10 +1,10 @@
 //! Timings of attention alone: one token over its history.
 
-use super::median;
 use crate::Result;
 use crate::attention::{Heads, attend};
 use crate::cache::{Appended, CacheShape, KvCache};
 use crate::policy::{KeyChannels, Plan, SideFormat};
+use common::statistics::median;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use rayon::ThreadPool;
@@ -35,7 +35,7 @@ pub struct AttentionTime {
     pub seconds: f64,
     /// Bytes of the cache that it reads.
     pub bytes: usize,
-    /// Caches of single layers that were gone over in turn.
+    /// Caches, each of a layer, that were gone over in turn.
     pub n_caches: usize,
 }
 
@@ -82,7 +82,7 @@ pub fn attention_times(
         }
     }
     let times = open.iter().zip(seconds).map(|(case, seconds)| AttentionTime {
-        seconds: median(seconds).unwrap_or(f64::NAN),
+        seconds: median(&seconds).unwrap_or(f64::NAN),
         bytes: case.bytes,
         n_caches: case.appended.len(),
     });

@@ -1,7 +1,7 @@
 //! How fast memory can be read.
 
-use super::median;
 use crate::model::product::Storage;
+use common::statistics::median;
 use rayon::prelude::*;
 use std::hint::black_box;
 use std::time::Instant;
@@ -24,7 +24,7 @@ pub fn read_bandwidth() -> f64 {
         black_box(sums.reduce(|| 0, u64::wrapping_add));
         clock.elapsed().as_secs_f64()
     });
-    BYTES as f64 / median(seconds.collect()).unwrap_or(f64::NAN)
+    BYTES as f64 / median(&seconds.collect::<Vec<f64>>()).unwrap_or(f64::NAN)
 }
 
 /// A sum of the bytes as numbers of eight of them, in as many sums as keep vectors busy.

@@ -1,10 +1,10 @@
 //! Timings of reading and of decoding with a whole model.
 
-use super::median;
 use crate::Result;
 use crate::cache::KvCache;
 use crate::model::{Chunk, LanguageModel, Llama};
 use crate::policy::Plan;
+use common::statistics::median;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use std::time::Instant;
@@ -94,8 +94,9 @@ fn step(model: &Llama, caches: &mut [KvCache], tokens: &[u32]) -> Result<()> {
 }
 
 fn medians(times: &[DecodeTime]) -> DecodeTime {
-    let of =
-        |number: fn(&DecodeTime) -> Option<f64>| median(times.iter().filter_map(number).collect());
+    let of = |number: fn(&DecodeTime) -> Option<f64>| {
+        median(&times.iter().filter_map(number).collect::<Vec<f64>>())
+    };
     DecodeTime {
         step_seconds: of(|time| Some(time.step_seconds)).unwrap_or(f64::NAN),
         prefill_seconds: of(|time| time.prefill_seconds),

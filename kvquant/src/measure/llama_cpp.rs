@@ -1,11 +1,12 @@
 //! llama.cpp's own benchmark, on the same file and with as many threads.
 
-use super::median;
 use super::memory::peak_resident_bytes;
+use common::statistics::median;
 use serde::Deserialize;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 const PROGRAM: &str = "llama-batched-bench";
@@ -69,7 +70,7 @@ impl LlamaCpp {
         let numbers = [n_prompt + n_steps, n_prompt, n_steps, n_threads].map(|n| n.to_string());
         let [capacity, prompt, steps, threads] = &numbers;
         let (keys, values) = kv.split_once('/').unwrap_or((kv, kv));
-        let mut child = Command::new(&self.program)
+        let child = Command::new(&self.program)
             .arg("-m")
             .arg(model)
             .args(["-c", capacity, "-npp", prompt, "-ntg", steps, "-npl", "1"])
@@ -79,13 +80,21 @@ impl LlamaCpp {
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()?;
-        // What it prints on either is less than a pipe holds.
-        let mut peak = None;
-        while child.try_wait()?.is_none() {
-            peak = peak_resident_bytes(child.id()).max(peak);
-            std::thread::sleep(LOOK);
-        }
-        let output = child.wait_with_output()?;
+        let (process, is_over) = (child.id(), AtomicBool::new(false));
+        let (output, peak) = std::thread::scope(|scope| {
+            let peak = scope.spawn(|| {
+                let mut peak = None;
+                while !is_over.load(Ordering::Relaxed) {
+                    peak = peak_resident_bytes(process).max(peak);
+                    std::thread::sleep(LOOK);
+                }
+                peak
+            });
+            let output = child.wait_with_output();
+            is_over.store(true, Ordering::Relaxed);
+            (output, peak.join().unwrap_or(None))
+        });
+        let output = output?;
         let text = String::from_utf8_lossy(&output.stdout);
         let line = text.lines().find_map(|line| serde_json::from_str::<Line>(line).ok());
         let line = line.filter(|_| output.status.success()).ok_or_else(|| {
@@ -107,9 +116,10 @@ impl LlamaCpp {
 
 /// Each speed's median, and the most memory.
 pub fn medians(times: &[PeerTime]) -> Option<PeerTime> {
+    let of = |speed: fn(&PeerTime) -> f64| median(&times.iter().map(speed).collect::<Vec<f64>>());
     Some(PeerTime {
-        tokens_per_s: median(times.iter().map(|time| time.tokens_per_s).collect())?,
-        prefill_tokens_per_s: median(times.iter().map(|time| time.prefill_tokens_per_s).collect())?,
+        tokens_per_s: of(|time| time.tokens_per_s)?,
+        prefill_tokens_per_s: of(|time| time.prefill_tokens_per_s)?,
         peak_resident_bytes: times.iter().filter_map(|time| time.peak_resident_bytes).max(),
     })
 }

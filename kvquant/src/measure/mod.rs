@@ -20,9 +20,3 @@ pub mod memory;
 pub use attention::{AttentionCase, AttentionTime, attention_times, integer_plan};
 pub use bandwidth::read_bandwidth;
 pub use decode::{DecodeCase, DecodeTime, decode_times};
-
-/// The median; of an even number, the greater of the two in the middle.
-pub(crate) fn median(mut numbers: Vec<f64>) -> Option<f64> {
-    numbers.sort_by(f64::total_cmp);
-    numbers.get(numbers.len() / 2).copied()
-}

@@ -8,7 +8,7 @@ use common::report::{Align, Table};
 use kvquant::attention::Heads;
 use kvquant::cuda::measure as cuda_measure;
 use kvquant::isa::Isa;
-use kvquant::measure::{self, integer_plan};
+use kvquant::measure::{self, AttentionTime, integer_plan};
 use kvquant::policy::Plan;
 use serde::Serialize;
 
@@ -77,13 +77,6 @@ struct Shape {
     n_sequences: usize,
 }
 
-/// What a format took.
-struct Time {
-    seconds: f64,
-    bytes: usize,
-    n_caches: usize,
-}
-
 #[derive(Debug, Serialize)]
 struct Row {
     head_dim: usize,
@@ -123,13 +116,7 @@ impl Attention {
                 cuda_measure::AttentionCase { heads, plan, context, n_sequences }
             };
             let cases: Vec<_> = plans.iter().map(case).collect();
-            let times = cuda_measure::attention_times(&gpu, &cases, self.repeats, progress)?;
-            let time = |time: cuda_measure::AttentionTime| Time {
-                seconds: time.seconds,
-                bytes: time.bytes,
-                n_caches: time.n_caches,
-            };
-            Ok(times.into_iter().map(time).collect())
+            Ok(cuda_measure::attention_times(&gpu, &cases, self.repeats, progress)?)
         })
     }
 
@@ -147,13 +134,7 @@ impl Attention {
                 measure::AttentionCase { heads, plan, n_layers: 1, context }
             };
             let cases: Vec<_> = plans.iter().map(case).collect();
-            let times = measure::attention_times(&pool, &cases, self.repeats, progress)?;
-            let time = |time: measure::AttentionTime| Time {
-                seconds: time.seconds,
-                bytes: time.bytes,
-                n_caches: time.n_caches,
-            };
-            Ok(times.into_iter().map(time).collect())
+            Ok(measure::attention_times(&pool, &cases, self.repeats, progress)?)
         })
     }
 
@@ -162,7 +143,7 @@ impl Attention {
         &self,
         device: String,
         bandwidth: f64,
-        times: impl Fn(Shape, &[Plan], &mut dyn FnMut(usize)) -> anyhow::Result<Vec<Time>>,
+        times: impl Fn(Shape, &[Plan], &mut dyn FnMut(usize)) -> anyhow::Result<Vec<AttentionTime>>,
     ) -> anyhow::Result<Report> {
         let mut report = Report { device, read_bytes_per_s: bandwidth, rows: Vec::new() };
         for shape in self.shapes() {
@@ -214,7 +195,7 @@ impl Attention {
 fn rows<'a>(
     Shape { heads, context, n_sequences }: Shape,
     names: &'a [String],
-    times: &'a [Time],
+    times: &'a [AttentionTime],
     bandwidth: f64,
 ) -> impl Iterator<Item = Row> + 'a {
     let half = names.iter().position(|name| name == "f16").map(|at| times[at].seconds);
