@@ -179,7 +179,7 @@ impl Experiment for Tasks {
             named.chain(presets.map(|preset| setting.preset(preset))).collect()
         };
         let (questions, problems, conversations) = match size {
-            Size::Full => (150, 20, usize::MAX),
+            Size::Full => (150, 100, usize::MAX),
             Size::Quick => (4, 0, 0),
         };
         let configuration = json!({
