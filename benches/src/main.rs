@@ -1,6 +1,7 @@
 //! The shared suite: `cargo reproduce` runs every finished system's main results and holds them
 //! against the papers; `docs` keeps the generated parts of the documentation true to the records.
 
+mod allocator;
 mod docs;
 mod experiment;
 mod kvquant;
@@ -11,9 +12,8 @@ mod unicron;
 use clap::{Parser, Subcommand};
 use std::process::ExitCode;
 
-/// That of `longnn`, whose speed is measured here.
 #[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+static ALLOCATOR: allocator::Allocator = allocator::Allocator::new();
 
 /// Reproduce the papers' main results and hold them against the papers.
 #[derive(Debug, Parser)]
@@ -34,6 +34,9 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     Docs(docs::Docs),
+    /// What a process holds, for the experiment that starts it
+    #[command(hide = true)]
+    Resident(kvquant::ResidentProcess),
 }
 
 fn main() -> ExitCode {
@@ -43,6 +46,7 @@ fn main() -> ExitCode {
     let cli = Cli::parse();
     common::command::run_main(|| match cli.command {
         Some(Command::Docs(docs)) => docs.run(),
+        Some(Command::Resident(process)) => process.run(),
         None => cli.reproduce.run(),
     })
 }

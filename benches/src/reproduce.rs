@@ -99,6 +99,7 @@ impl System {
                     Box::new(kvquant::Tasks),
                     Box::new(kvquant::Attention),
                     Box::new(kvquant::Decode),
+                    Box::new(kvquant::Fused),
                     Box::new(kvquant::Resident),
                     Box::new(kvquant::GpuAttention),
                     Box::new(kvquant::GpuModel),

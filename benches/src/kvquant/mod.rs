@@ -7,6 +7,7 @@
 //! | [`asymmetry`] | high bits on keys against high bits on values (tables 1 and 2, figure 1) |
 //! | [`attention`] | attention alone, on the CPU |
 //! | [`decode`] | a whole model's speed and memory, beside llama.cpp |
+//! | [`fused`] | the fused kernels against the plain loops, by perplexity |
 //! | [`errors`] | what becomes of errors in keys and in values (figures 1 and 2, theorem 1) |
 //! | [`plans`] | bits against loss: presets, rules, the paper's and llama.cpp's plans |
 //! | [`ablations`] | what each part of a plan is worth |
@@ -23,6 +24,7 @@ mod asymmetry;
 mod attention;
 mod decode;
 mod errors;
+mod fused;
 mod goal;
 mod gpu;
 mod memory;
@@ -38,11 +40,12 @@ pub use asymmetry::{Asymmetry, AsymmetryMetrics};
 pub use attention::{Attention, AttentionMetrics};
 pub use decode::{Decode, DecodeMetrics};
 pub use errors::Errors;
+pub use fused::{Fused, FusedMetrics};
 pub use gpu::{DecodeRow, GpuAttention, GpuAttentionMetrics, GpuModel, GpuModelMetrics};
 pub use memory::{Memory, MemoryMetrics};
 pub use needles::{NeedleMetrics, Needles, Retrieval};
 pub use plans::{Family, Plans, PlansMetrics, evidence};
-pub use resident::{Resident, ResidentMetrics};
+pub use resident::{Resident, ResidentMetrics, ResidentProcess};
 pub use setting::{PlanScore, SMOLLM2};
 pub use tasks::{PAPER_LONG, PAPER_SHORT, TaskScores, Tasks};
 

@@ -3,9 +3,10 @@
 use super::decode::llama_cpp;
 use super::goal::Goal;
 use super::setting::{NamedPlan, SMOLLM2};
+use crate::allocator;
 use crate::experiment::{Experiment, Size};
 use anyhow::Context;
-use common::command::store;
+use common::command::{print, store};
 use common::progress::Progress;
 use common::report::Claim;
 use kvquant::measure::memory::resident_bytes;
@@ -15,6 +16,8 @@ use kvquant::policy::Plan;
 use kvquant::presets::Preset;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 
 /// Contexts that are compared, in tokens.
 const SHORT: usize = 1024;
@@ -83,43 +86,86 @@ impl Experiment for Resident {
     }
 
     fn run(&self, size: Size, progress: &Progress) -> anyhow::Result<(ResidentMetrics, Value)> {
-        const UNKNOWN: &str = "this system doesn't say what a process holds";
         let path = store(None).model(SMOLLM2, progress)?;
-        let before = resident_bytes().context(UNKNOWN)?;
-        let model = Llama::load(Gguf::open(&path)?, WeightFormat::Auto)?;
-        let loaded = resident_bytes().context(UNKNOWN)?;
-        let fingerprint = fingerprint(model.gguf())?;
-        let plan = NamedPlan::shipped(Preset::Balanced, SMOLLM2, &fingerprint)?.plan;
         let long = if size == Size::Full { LONG } else { 2 * SHORT };
-        let [short, long] = held(&model, &plan, [SHORT, long])?;
-        let llama_cpp = match (size, llama_cpp()?) {
-            (Size::Full, Some(peer)) => {
-                let threads = rayon::current_num_threads();
-                peer.time(&path, "f16", LONG, 1, threads)?.peak_resident_bytes
-            }
-            _ => None,
-        };
-        let metrics = ResidentMetrics {
-            file_bytes: path.metadata()?.len(),
-            weights_bytes: model.weights_bytes(),
-            before,
-            loaded,
-            short,
-            long,
-            llama_cpp,
-        };
-        Ok((metrics, json!({ "model": SMOLLM2, "plan": Preset::Balanced.to_string() })))
+        let mut metrics = of_another_process(&path, long)?;
+        if let (Size::Full, Some(peer)) = (size, llama_cpp()?) {
+            let threads = rayon::current_num_threads();
+            metrics.llama_cpp = peer.time(&path, "f16", LONG, 1, threads)?.peak_resident_bytes;
+        }
+        let configuration = json!({
+            "model": SMOLLM2,
+            "plan": Preset::Balanced.to_string(),
+            "allocator": "the system's, as kvquant has it",
+        });
+        Ok((metrics, configuration))
     }
 
     fn claims(&self, metrics: &ResidentMetrics) -> Vec<Claim> {
+        // A shorter context is not what the goals are about.
+        let is_long = metrics.long.context == LONG;
+        let if_long = |value: f64| is_long.then_some(value);
         let peer = metrics.llama_cpp.map(|peer| metrics.long.by_process as f64 / peer as f64);
-        let values =
-            [Some(metrics.of_weights()), Some(metrics.rest_mib()), Some(metrics.growth()), peer];
+        let values = [
+            Some(metrics.of_weights()),
+            if_long(metrics.rest_mib()),
+            if_long(metrics.growth()),
+            peer,
+        ];
         GOALS.iter().zip(values).map(|(goal, value)| goal.claim(value)).collect()
     }
 
     fn open_claims(&self, reason: &str) -> Vec<Claim> {
         GOALS.iter().map(|goal| goal.open(reason)).collect()
+    }
+}
+
+/// What a process of this program holds that allocates as `kvquant` does.
+fn of_another_process(model: &Path, long: usize) -> anyhow::Result<ResidentMetrics> {
+    let output = Command::new(std::env::current_exe().context("this program can't be found")?)
+        .arg("resident")
+        .args(["--tokens", &long.to_string()])
+        .arg("--model")
+        .arg(model)
+        .env(allocator::VARIABLE, "1")
+        .stderr(Stdio::inherit())
+        .output()
+        .context("this program can't be started again")?;
+    anyhow::ensure!(output.status.success(), "the process with the model: {}", output.status);
+    serde_json::from_slice(&output.stdout).context("what it holds")
+}
+
+/// Such a process.
+#[derive(Debug, clap::Args)]
+pub struct ResidentProcess {
+    /// SmolLM2's file
+    #[arg(long)]
+    model: PathBuf,
+    /// The longer of two contexts
+    #[arg(long)]
+    tokens: usize,
+}
+
+impl ResidentProcess {
+    /// Loads the model, reads both contexts, and prints what the process held.
+    pub fn run(self) -> anyhow::Result<()> {
+        const UNKNOWN: &str = "this system doesn't say what a process holds";
+        let before = resident_bytes().context(UNKNOWN)?;
+        let model = Llama::load(Gguf::open(&self.model)?, WeightFormat::Auto)?;
+        let loaded = resident_bytes().context(UNKNOWN)?;
+        let fingerprint = fingerprint(model.gguf())?;
+        let plan = NamedPlan::shipped(Preset::Balanced, SMOLLM2, &fingerprint)?.plan;
+        let [short, long] = held(&model, &plan, [SHORT, self.tokens])?;
+        let metrics = ResidentMetrics {
+            file_bytes: self.model.metadata()?.len(),
+            weights_bytes: model.weights_bytes(),
+            before,
+            loaded,
+            short,
+            long,
+            llama_cpp: None,
+        };
+        print(&serde_json::to_string(&metrics)?)
     }
 }
 

@@ -59,19 +59,26 @@ pub fn attend_with(
             })
         })
         .collect();
-    let spans: Vec<(&Block, Range<usize>)> =
-        blocks.iter().flat_map(|block| block.spans().map(move |span| (block, span))).collect();
-    let run = |(block, span): &(&Block, Range<usize>)| block.attend(isa, appended, span.clone());
-    let partials: Vec<Partial> = match spans.len() {
-        1 => spans.iter().map(run).collect(),
-        _ => spans.par_iter().map(run).collect(),
+    let wholes: Vec<Partial> = if blocks.len() >= 2 * rayon::current_num_threads() {
+        // Enough for all threads, and only one span's sums at a time are held for each.
+        let attend = |block: &Block| {
+            block.merged(block.spans().map(|span| block.attend(isa, appended, span)))
+        };
+        blocks.par_iter().map(attend).collect()
+    } else {
+        let spans: Vec<(&Block, Range<usize>)> =
+            blocks.iter().flat_map(|block| block.spans().map(move |span| (block, span))).collect();
+        let run =
+            |(block, span): &(&Block, Range<usize>)| block.attend(isa, appended, span.clone());
+        let partials: Vec<Partial> = match spans.len() {
+            1 => spans.iter().map(run).collect(),
+            _ => spans.par_iter().map(run).collect(),
+        };
+        let mut partials = partials.into_iter();
+        let merged = |block: &Block| block.merged(partials.by_ref().take(block.spans().len()));
+        blocks.iter().map(merged).collect()
     };
-    let mut partials = partials.into_iter();
-    for block in &blocks {
-        let mut whole = Partial::new(&block.rows);
-        for partial in partials.by_ref().take(block.spans().len()) {
-            whole.merge(&partial);
-        }
+    for (block, whole) in blocks.iter().zip(wholes) {
         let first = block.kv_head_idx * heads.group_size();
         for (row, mut of_row) in whole.finish(heads.head_dim).enumerate() {
             if appended.values().is_rotated() {
@@ -141,6 +148,15 @@ impl Block {
     fn spans(&self) -> impl ExactSizeIterator<Item = Range<usize>> + use<> {
         let n_chunks = self.chunks.len();
         (0..n_chunks).step_by(SPAN).map(move |first| first..(first + SPAN).min(n_chunks))
+    }
+
+    /// What its spans give, in their order, together.
+    fn merged(&self, partials: impl Iterator<Item = Partial>) -> Partial {
+        let mut whole = Partial::new(&self.rows);
+        for partial in partials {
+            whole.merge(&partial);
+        }
+        whole
     }
 
     fn attend(&self, isa: Isa, appended: &Appended<'_>, span: Range<usize>) -> Partial {

@@ -5,6 +5,7 @@ use crate::Result;
 use crate::cache::Appended;
 use crate::cache::layer::SideCache;
 use crate::quant::hadamard;
+use rayon::prelude::*;
 
 /// Attention of the appended tokens: `queries` and `output` are `[tokens][heads][head_dim]`.
 ///
@@ -20,14 +21,17 @@ pub fn attend(
     output: &mut [f32],
 ) -> Result<()> {
     heads.check(appended, queries, output)?;
-    let rows = queries.chunks_exact(heads.row_len()).zip(output.chunks_exact_mut(heads.row_len()));
-    for (position, (queries, output)) in appended.positions().zip(rows) {
+    let rows = queries
+        .par_chunks_exact(heads.row_len())
+        .zip(output.par_chunks_exact_mut(heads.row_len()))
+        .zip(appended.positions());
+    rows.for_each(|((queries, output), position)| {
         let by_head =
             queries.chunks_exact(heads.head_dim).zip(output.chunks_exact_mut(heads.head_dim));
         for (head_idx, (query, output)) in by_head.enumerate() {
             attend_one(appended, head_idx / heads.group_size(), position, query, output);
         }
-    }
+    });
     Ok(())
 }
 

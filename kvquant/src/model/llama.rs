@@ -7,8 +7,8 @@ use super::ops::{add, gated, rms_norm, split_columns};
 use super::product::Panels;
 use super::rope::{Rope, Turns};
 use super::weights::{Linear, WeightFormat, checked, vector};
-use crate::attention::attend;
-use crate::cache::{KvCache, LayerCache, PreRope};
+use crate::attention::{Heads, attend};
+use crate::cache::{Appended, KvCache, LayerCache, PreRope};
 use crate::policy::Plan;
 use crate::{Error, Result};
 use std::ops::Range;
@@ -59,7 +59,7 @@ pub struct Chunk<'a> {
 }
 
 /// What enters the attention of a layer, after rotary embedding.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct AttentionInputs {
     /// `[tokens][heads][head_dim]`
     pub queries: Vec<f32>,
@@ -67,6 +67,17 @@ pub struct AttentionInputs {
     pub keys: Vec<f32>,
     /// `[tokens][KV heads][head_dim]`
     pub values: Vec<f32>,
+}
+
+/// What a layer is computed in, kept for the next one: an allocator that takes and frees such rows for each layer and
+/// thread comes to hold several times as much.
+#[derive(Debug, Default)]
+struct Buffers {
+    /// What enters a product.
+    rows: Vec<f32>,
+    /// What leaves it.
+    product: Vec<f32>,
+    attention: AttentionInputs,
 }
 
 impl Llama {
@@ -187,9 +198,10 @@ impl Llama {
         });
         let turns = self.rope.turns(positions);
         let mut hidden = self.embed(chunks.iter().flat_map(|chunk| chunk.tokens))?;
+        let mut buffers = Buffers::default();
         for (layer_idx, layer) in self.layers.iter().enumerate() {
-            self.run_layer(layer, &mut hidden, &turns, |attention| {
-                self.attend(layer_idx, attention, chunks)
+            self.run_layer(layer, &mut hidden, &turns, &mut buffers, |attention, output| {
+                self.attend(layer_idx, attention, chunks, output)
             })?;
         }
         self.logits(&hidden, chunks)
@@ -230,14 +242,41 @@ impl Llama {
         cache: &mut LayerCache,
         observe: impl FnOnce(&AttentionInputs),
     ) -> Result<()> {
+        self.step_by(layer_idx, hidden, cache, observe, attend)
+    }
+
+    /// The same with another form of attention, which gets what [`attend`] gets.
+    ///
+    /// # Errors
+    /// If the computation fails.
+    ///
+    /// # Panics
+    /// If there is no such layer.
+    pub fn step_with(
+        &self,
+        layer_idx: usize,
+        hidden: &mut [f32],
+        cache: &mut LayerCache,
+        attend: impl FnOnce(&Appended<'_>, Heads, &[f32], &mut [f32]) -> Result<()>,
+    ) -> Result<()> {
+        self.step_by(layer_idx, hidden, cache, |_| (), attend)
+    }
+
+    fn step_by(
+        &self,
+        layer_idx: usize,
+        hidden: &mut [f32],
+        cache: &mut LayerCache,
+        observe: impl FnOnce(&AttentionInputs),
+        attend: impl FnOnce(&Appended<'_>, Heads, &[f32], &mut [f32]) -> Result<()>,
+    ) -> Result<()> {
         let first = cache.n_tokens();
         let turns = self.rope.turns(first..first + hidden.len() / self.config.hidden_len);
-        self.run_layer(&self.layers[layer_idx], hidden, &turns, |attention| {
+        let (layer, mut buffers) = (&self.layers[layer_idx], Buffers::default());
+        self.run_layer(layer, hidden, &turns, &mut buffers, |attention, output| {
             observe(attention);
             let appended = cache.append(&attention.keys, &attention.values)?;
-            let mut output = vec![0.0; attention.queries.len()];
-            attend(&appended, self.config.heads, &attention.queries, &mut output)?;
-            Ok(output)
+            attend(&appended, self.config.heads, &attention.queries, output)
         })
     }
 
@@ -246,8 +285,10 @@ impl Llama {
     /// # Errors
     /// If the computation fails.
     pub fn predict(&self, hidden: &[f32]) -> Result<Vec<f32>> {
-        let rows = rms_norm(hidden, &self.output_norm, self.config.rms_norm_epsilon);
-        self.output.forward(&rows)
+        let (mut rows, mut logits) = (Vec::new(), Vec::new());
+        rms_norm(hidden, &self.output_norm, self.config.rms_norm_epsilon, &mut rows);
+        self.output.forward(&rows, &mut logits)?;
+        Ok(logits)
     }
 
     fn run_layer(
@@ -255,21 +296,27 @@ impl Llama {
         layer: &Layer,
         hidden: &mut [f32],
         turns: &Turns,
-        attend: impl FnOnce(&AttentionInputs) -> Result<Vec<f32>>,
+        Buffers { rows, product, attention }: &mut Buffers,
+        attend: impl FnOnce(&AttentionInputs, &mut [f32]) -> Result<()>,
     ) -> Result<()> {
         let Config { rms_norm_epsilon: epsilon, heads, .. } = self.config;
         let kv_row = heads.n_kv_heads * heads.head_dim;
-        let rows = rms_norm(hidden, &layer.attention_norm, epsilon);
-        let rows = layer.attention_input.forward(&rows)?;
-        let [mut queries, mut keys, values] =
-            split_columns(&rows, [heads.row_len(), kv_row, kv_row]);
-        self.rope.apply(turns, &mut queries);
-        self.rope.apply(turns, &mut keys);
-        let attended = attend(&AttentionInputs { queries, keys, values })?;
-        add(hidden, &layer.attention_output.forward(&attended)?);
-        let rows = rms_norm(hidden, &layer.ffn_norm, epsilon);
-        let rows = gated(&layer.ffn_input.forward(&rows)?, layer.ffn_output.n_inputs());
-        add(hidden, &layer.ffn_output.forward(&rows)?);
+        rms_norm(hidden, &layer.attention_norm, epsilon, rows);
+        layer.attention_input.forward(rows, product)?;
+        let AttentionInputs { queries, keys, values } = attention;
+        let lengths = [heads.row_len(), kv_row, kv_row];
+        split_columns(product, lengths, [&mut *queries, &mut *keys, values]);
+        self.rope.apply(turns, queries);
+        self.rope.apply(turns, keys);
+        rows.resize(queries.len(), 0.0);
+        attend(attention, rows)?;
+        layer.attention_output.forward(rows, product)?;
+        add(hidden, product);
+        rms_norm(hidden, &layer.ffn_norm, epsilon, rows);
+        layer.ffn_input.forward(rows, product)?;
+        gated(product, layer.ffn_output.n_inputs(), rows);
+        layer.ffn_output.forward(rows, product)?;
+        add(hidden, product);
         Ok(())
     }
 
@@ -279,10 +326,10 @@ impl Llama {
         layer_idx: usize,
         AttentionInputs { queries, keys, values }: &AttentionInputs,
         chunks: &mut [Chunk<'_>],
-    ) -> Result<Vec<f32>> {
+        output: &mut [f32],
+    ) -> Result<()> {
         let heads = self.config.heads;
         let (q_row, kv_row) = (heads.row_len(), heads.n_kv_heads * heads.head_dim);
-        let mut output = vec![0.0; queries.len()];
         let mut first = 0;
         for chunk in chunks {
             let tokens = first..first + chunk.tokens.len();
@@ -293,7 +340,7 @@ impl Llama {
             attend(&appended, heads, &queries[q.clone()], &mut output[q])?;
             first = tokens.end;
         }
-        Ok(output)
+        Ok(())
     }
 
     fn logits(&self, hidden: &[f32], chunks: &[Chunk<'_>]) -> Result<Vec<Vec<f32>>> {

@@ -11,11 +11,13 @@
 //! | [`rope`] | rotary position embedding |
 //! | [`llama`] | the forward pass over a quantized cache |
 //! | [`language_model`] | what an evaluation asks of a model, whatever runs it |
+//! | [`by_reference`] | the forward pass with the plain loops of attention |
 //! | [`tokenizer`] | text to tokens and back, from the file's own vocabulary |
 //! | [`chat`] | conversations as the text that the model was trained on |
 //! | [`sample`] | the next token from logits |
 //! | [`shapes`] | shapes of published models |
 
+pub mod by_reference;
 pub mod chat;
 pub mod config;
 pub mod fingerprint;
@@ -30,6 +32,7 @@ pub mod shapes;
 pub mod tokenizer;
 pub mod weights;
 
+pub use by_reference::ByReference;
 pub use fingerprint::fingerprint;
 pub use language_model::LanguageModel;
 pub use llama::{AttentionInputs, Chunk, Llama};

@@ -1,4 +1,4 @@
-//! What a layer does between products, on rows of numbers.
+//! What a layer does between products, on rows of numbers. What comes out takes the place of what the output held.
 
 use rayon::prelude::*;
 
@@ -8,9 +8,9 @@ const SHARE: usize = 1 << 14;
 const LANES: usize = 16;
 
 /// Each row over the root of its mean square (Zhang and Sennrich 2019), times `weight`.
-pub(super) fn rms_norm(rows: &[f32], weight: &[f32], epsilon: f32) -> Vec<f32> {
+pub(super) fn rms_norm(rows: &[f32], weight: &[f32], epsilon: f32, output: &mut Vec<f32>) {
     let row_len = weight.len();
-    let mut output = vec![0.0; rows.len()];
+    output.resize(rows.len(), 0.0);
     let normalise = |(output, row): (&mut [f32], &[f32])| {
         let mut squares = [0.0f32; LANES];
         let (whole, rest) = row.as_chunks::<LANES>();
@@ -31,12 +31,11 @@ pub(super) fn rms_norm(rows: &[f32], weight: &[f32], epsilon: f32) -> Vec<f32> {
         .zip(rows.par_chunks_exact(row_len))
         .with_min_len(SHARE.div_ceil(row_len))
         .for_each(normalise);
-    output
 }
 
 /// `silu(gate) * up` (Shazeer 2020), of rows that hold `row_len` gates and as many numbers to be gated.
-pub(super) fn gated(rows: &[f32], row_len: usize) -> Vec<f32> {
-    let mut output = vec![0.0; rows.len() / 2];
+pub(super) fn gated(rows: &[f32], row_len: usize, output: &mut Vec<f32>) {
+    output.resize(rows.len() / 2, 0.0);
     output
         .par_chunks_exact_mut(row_len)
         .zip(rows.par_chunks_exact(2 * row_len))
@@ -47,7 +46,6 @@ pub(super) fn gated(rows: &[f32], row_len: usize) -> Vec<f32> {
                 *output = gate / (1.0 + (-gate).exp()) * up;
             }
         });
-    output
 }
 
 /// Adds `rows` to `hidden`.
@@ -58,18 +56,20 @@ pub(super) fn add(hidden: &mut [f32], rows: &[f32]) {
 }
 
 /// The parts of which each row is made up, each as rows of its own.
-pub(super) fn split_columns<const N: usize>(rows: &[f32], lengths: [usize; N]) -> [Vec<f32>; N] {
+pub(super) fn split_columns<const N: usize>(
+    rows: &[f32],
+    lengths: [usize; N],
+    parts: [&mut Vec<f32>; N],
+) {
     let row_len: usize = lengths.iter().sum();
-    let n_rows = rows.len() / row_len;
-    let mut parts = lengths.map(|len| Vec::with_capacity(n_rows * len));
-    for mut row in rows.chunks_exact(row_len) {
-        for (part, len) in parts.iter_mut().zip(lengths) {
-            let (own, rest) = row.split_at(len);
-            part.extend_from_slice(own);
-            row = rest;
+    let mut first = 0;
+    for (part, len) in parts.into_iter().zip(lengths) {
+        part.clear();
+        for row in rows.chunks_exact(row_len) {
+            part.extend_from_slice(&row[first..first + len]);
         }
+        first += len;
     }
-    parts
 }
 
 #[cfg(test)]
@@ -80,7 +80,8 @@ mod tests {
     fn rows_are_normalised_each() {
         let rows: Vec<f32> = (0..40).map(|i| i as f32 - 7.0).collect();
         let weight: Vec<f32> = (0..20).map(|i| 0.1 * i as f32).collect();
-        let found = rms_norm(&rows, &weight, 1e-5);
+        let mut found = Vec::new();
+        rms_norm(&rows, &weight, 1e-5, &mut found);
         for (row, found) in rows.chunks(20).zip(found.chunks(20)) {
             let square: f64 = row.iter().map(|&x| f64::from(x).powi(2)).sum();
             let root = (square / 20.0 + 1e-5).sqrt();
@@ -93,7 +94,9 @@ mod tests {
 
     #[test]
     fn gates_open_and_close() {
-        let found = gated(&[0.0, 30.0, 5.0, 7.0, -100.0, 1.0, 3.0, 2.0], 2);
+        let mut found = vec![7.0; 9];
+        gated(&[0.0, 30.0, 5.0, 7.0, -100.0, 1.0, 3.0, 2.0], 2, &mut found);
+        assert_eq!(found.len(), 4);
         let expected = [0.0, 210.0, 0.0, 2.0 / (1.0 + (-1f32).exp())];
         for (found, expected) in found.iter().zip(expected) {
             assert!((found - expected).abs() < 1e-5, "{found} {expected}");
@@ -103,7 +106,8 @@ mod tests {
     #[test]
     fn columns_come_apart() {
         let rows: Vec<f32> = (0..12).map(|i| i as f32).collect();
-        let [a, b] = split_columns(&rows, [1, 3]);
+        let (mut a, mut b) = (vec![7.0], Vec::new());
+        split_columns(&rows, [1, 3], [&mut a, &mut b]);
         assert_eq!(a, [0.0, 4.0, 8.0]);
         assert_eq!(b, [1.0, 2.0, 3.0, 5.0, 6.0, 7.0, 9.0, 10.0, 11.0]);
     }

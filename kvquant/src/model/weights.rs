@@ -119,17 +119,18 @@ impl Linear {
         })
     }
 
-    /// `[rows][inputs]` to `[rows][outputs]`; a row's result does not depend on the other rows.
+    /// `[rows][inputs]` to `[rows][outputs]`, in place of what the output held; a row's result does not depend on the
+    /// other rows.
     ///
     /// # Errors
     /// If candle fails.
-    pub fn forward(&self, rows: &[f32]) -> Result<Vec<f32>> {
+    pub fn forward(&self, rows: &[f32], output: &mut Vec<f32>) -> Result<()> {
         let n_rows = rows.len() / self.n_inputs;
-        let mut output = vec![0.0; n_rows * self.n_outputs];
+        output.resize(n_rows * self.n_outputs, 0.0);
         let mut rounded = None;
         let mut column = 0;
         for part in &self.parts {
-            let output = Columns { rows: &mut output, first: column, row_len: self.n_outputs };
+            let output = Columns { rows: output, first: column, row_len: self.n_outputs };
             column += match part {
                 Matrix::Panels(panels) => {
                     multiply(panels, rows, &mut rounded, output);
@@ -148,7 +149,7 @@ impl Linear {
                 add(row, bias);
             }
         }
-        Ok(output)
+        Ok(())
     }
 }
 

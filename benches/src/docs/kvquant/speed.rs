@@ -4,8 +4,8 @@ use super::{FOLDER, percent};
 use crate::docs::{Generated, part, pending, source_of, with_source};
 use crate::experiment::{Experiment, read};
 use crate::kvquant::{
-    Attention, AttentionMetrics, Decode, DecodeMetrics, Plans, PlansMetrics, Resident,
-    ResidentMetrics, SMOLLM2,
+    Attention, AttentionMetrics, Decode, DecodeMetrics, Fused, FusedMetrics, Plans, PlansMetrics,
+    Resident, ResidentMetrics, SMOLLM2,
 };
 use common::report::{Align, Axis, Claim, Plot, Series, Table};
 use std::path::Path;
@@ -22,6 +22,11 @@ pub fn generate(runs: &Path, generated: &mut Generated) -> anyhow::Result<Vec<Cl
         text + &with_source(&attention_table(metrics), record)
     })?;
     claims.extend(decode(runs, generated)?);
+    claims.extend(part(&Fused, "kvquant-fused", runs, generated, |record, metrics| {
+        let context = metrics.context;
+        format!("The first {context} tokens of WikiText-2 raw's test set:\n\n")
+            + &with_source(&fused_table(metrics), record)
+    })?);
     claims.extend(part(&Resident, "kvquant-held", runs, generated, |record, metrics| {
         with_source(&memory_table(metrics), record)
     })?);
@@ -51,6 +56,24 @@ fn attention_table(metrics: &AttentionMetrics) -> Table {
                 format!("{:.2}", 16.0 * format.bytes as f64 / half),
             ]);
         }
+    }
+    table
+}
+
+fn fused_table(metrics: &FusedMetrics) -> Table {
+    let mut table = Table::new(&[
+        ("cache", Align::Left),
+        ("plain loops", Align::Right),
+        ("fused", Align::Right),
+        ("difference", Align::Right),
+    ]);
+    for row in &metrics.plans {
+        table.row([
+            format!("`{}`", row.plan),
+            format!("{:.3}", row.by_reference),
+            format!("{:.3}", row.fused),
+            format!("{:+.3} %", row.difference()),
+        ]);
     }
     table
 }

@@ -1,0 +1,86 @@
+//! The fused kernels against the plain loops, by perplexity.
+
+use super::goal::Goal;
+use super::setting::{NamedPlan, SMOLLM2, Setting, Windows};
+use crate::experiment::{Experiment, Size};
+use common::progress::{Progress, Unit};
+use common::report::Claim;
+use kvquant::eval::ScoringRule;
+use kvquant::model::{ByReference, WeightFormat};
+use kvquant::presets::Preset;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+/// One text under each plan, through both forms of attention.
+pub struct Fused;
+
+#[derive(Debug, Serialize, Deserialize)]
+pub struct FusedMetrics {
+    pub context: usize,
+    pub plans: Vec<FusedRow>,
+}
+
+/// Perplexities of a plan.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct FusedRow {
+    pub plan: String,
+    pub by_reference: f64,
+    pub fused: f64,
+}
+
+impl FusedRow {
+    /// How far the fused form's is from the other, in percent.
+    pub fn difference(&self) -> f64 {
+        100.0 * (self.fused / self.by_reference - 1.0)
+    }
+}
+
+const GOAL: Goal = Goal::at_most(
+    "perplexity of fused kernels, largest difference from the plain loops",
+    0.1,
+    " %",
+);
+
+impl Experiment for Fused {
+    type Metrics = FusedMetrics;
+
+    fn name(&self) -> String {
+        "kvquant-fused".to_owned()
+    }
+
+    fn run(&self, size: Size, progress: &Progress) -> anyhow::Result<(FusedMetrics, Value)> {
+        let setting = Setting::load(SMOLLM2, WeightFormat::Auto, progress)?;
+        // The plain loops decode the whole history for each query: twice the tokens are four times the work.
+        let (context, plans) = match size {
+            Size::Full => (1536, &Preset::SEARCHED[..]),
+            Size::Quick => (192, &Preset::SEARCHED[..1]),
+        };
+        let windows = Windows { context, skipped: 0, n: 1, rule: ScoringRule::All };
+        let mut named = vec![NamedPlan::parse("f16")?, NamedPlan::parse("kivi-2")?];
+        for preset in plans {
+            named.push(setting.preset(*preset)?);
+        }
+        let bar = progress.bar("plain loops", Some(named.len() as u64), Unit::Items("plans"));
+        let mut rows = Vec::new();
+        for NamedPlan { name, plan, .. } in named {
+            bar.message(name.clone());
+            rows.push(FusedRow {
+                fused: setting.perplexity(&setting.model, &plan, windows)?,
+                by_reference: setting.perplexity(&ByReference(&setting.model), &plan, windows)?,
+                plan: name,
+            });
+            bar.advance(1);
+        }
+        bar.finish();
+        Ok((FusedMetrics { context, plans: rows }, setting.configuration(windows)))
+    }
+
+    fn claims(&self, metrics: &FusedMetrics) -> Vec<Claim> {
+        let differences = metrics.plans.iter().map(|row| row.difference().abs());
+        vec![GOAL.claim(differences.reduce(f64::max))]
+    }
+
+    fn open_claims(&self, reason: &str) -> Vec<Claim> {
+        vec![GOAL.open(reason)]
+    }
+}
