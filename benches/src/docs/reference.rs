@@ -191,7 +191,7 @@ mod tests {
         for program in programs() {
             let text = markdown(&program);
             assert!(text.contains(&format!("### `{}`", program.get_name())), "{text}");
-            assert!(text.contains("Default: `"), "{text}");
+            assert!(text.contains("- `--"), "{text}");
         }
     }
 }

@@ -27,13 +27,12 @@ pub fn commands(line: &str) -> Vec<Vec<Word>> {
     let mut all = vec![Vec::new()];
     let mut rest = line.trim_start();
     while let Some(first) = rest.chars().next() {
-        let is_placeholder = first == '<' && rest[1..].starts_with(|c: char| c.is_alphabetic());
         if first == '#' {
             break;
         } else if "|&;".contains(first) {
             all.push(Vec::new());
             rest = rest.trim_start_matches(['|', '&', ';']);
-        } else if "<>".contains(first) && !is_placeholder {
+        } else if "<>".contains(first) && !starts_with_placeholder(rest) {
             rest = word(rest.trim_start_matches(['<', '>', '&']).trim_start()).1;
         } else {
             let (word, after) = word(rest);
@@ -54,11 +53,20 @@ pub fn commands(line: &str) -> Vec<Vec<Word>> {
     all
 }
 
+/// `<name>`, which a reader replaces, and no redirection.
+fn starts_with_placeholder(text: &str) -> bool {
+    text.split_once('>').is_some_and(|(start, _)| {
+        let name = start.strip_prefix('<').unwrap_or_default();
+        !name.is_empty() && name.chars().all(|c| c.is_alphanumeric() || "_-".contains(c))
+    })
+}
+
 /// The first word of a text that begins with one, and what follows it.
 fn word(text: &str) -> (Word, &str) {
     let mut word = Word { text: String::new(), is_quoted: false };
-    let mut quote = None;
+    let (mut quote, mut is_in_placeholder) = (None, false);
     for (at, c) in text.char_indices() {
+        let starts_placeholder = || starts_with_placeholder(&text[at..]);
         match quote {
             Some(end) if c == end => quote = None,
             Some(_) => word.text.push(c),
@@ -66,7 +74,11 @@ fn word(text: &str) -> (Word, &str) {
                 quote = Some(c);
                 word.is_quoted = true;
             }
-            None if c.is_whitespace() || "|;&".contains(c) => return (word, &text[at..]),
+            None if is_in_placeholder || (c == '<' && starts_placeholder()) => {
+                is_in_placeholder = c != '>';
+                word.text.push(c);
+            }
+            None if c.is_whitespace() || "|;&<>".contains(c) => return (word, &text[at..]),
             None => word.text.push(c),
         }
     }
@@ -94,6 +106,7 @@ mod tests {
             &[&["a", "--o=1"], &["b"], &["c"], &["d", "2"]],
         );
         check("a '' --plans \"x;y\"", &[&["a", "", "--plans", "x;y"]]);
+        check("a --records runs/<date>-<host> <in", &[&["a", "--records", "runs/<date>-<host>"]]);
         check("# nothing", &[]);
     }
 
