@@ -15,6 +15,7 @@
 //! - [`measure`]: timings, on CPUs
 //! - [`search`]: plans under a budget of bytes, by what each part of the cache is worth
 //! - [`presets`]: searched plans under names
+//! - [`commands`]: what people type
 //!
 //! | claim of the paper | section | module | test |
 //! |---|---|---|---|
@@ -29,6 +30,7 @@
 pub mod analysis;
 pub mod attention;
 pub mod cache;
+pub mod commands;
 pub mod cuda;
 mod error;
 pub mod eval;

@@ -11,6 +11,7 @@
 //! - [`train`]: full-batch training, many seeds side by side
 //! - [`experiment`]: trainings that are kept, comparisons made of them
 //! - [`plot`]: learned filters over the density of the graph's frequencies
+//! - [`commands`]: what people type
 //! - [`error`]: what can go wrong
 //!
 //! | claim of the papers | notes | module | test |
@@ -30,6 +31,7 @@
 
 pub mod autodiff;
 pub mod basis;
+pub mod commands;
 pub mod data;
 pub mod error;
 pub mod experiment;

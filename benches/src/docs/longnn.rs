@@ -1,11 +1,13 @@
 //! The generated parts of longnn's pages.
 
+use super::headlines::Headline;
 use super::{Generated, PENDING, origin, pending, with_source};
 use crate::experiment::{Experiment, read};
 use crate::longnn::{
     Accuracy, AccuracyMetrics, Bases, BasesMetrics, FilterMetrics, Filters, Speed, SpeedMetrics,
 };
 use common::report::{Align, Axis, Claim, Plot, Series, Svg, Table, claims_table};
+use common::statistics::Estimate;
 use longnn::experiment::compare::{Row, mean_difference_of_lon};
 use longnn::experiment::fit_filters::{FittedTarget, PUBLISHED};
 use longnn::experiment::verdict::Verdict;
@@ -26,6 +28,7 @@ pub fn generate(runs: &Path, generated: &mut Generated) -> anyhow::Result<()> {
     ]
     .concat();
     generated.parts.insert("longnn-claims", claims_table(&claims).to_markdown());
+    generated.claims.extend(claims);
     Ok(())
 }
 
@@ -66,6 +69,7 @@ fn accuracy(runs: &Path, generated: &mut Generated) -> anyhow::Result<Vec<Claim>
         sources.push(format!("`{}`, {}", record.command, origin(&record)));
         graphs.push(metrics);
     }
+    generated.headlines.push(headline(&graphs));
     sources.dedup();
     let table =
         |table: Table| if graphs.is_empty() { PENDING.to_owned() } else { table.to_markdown() };
@@ -215,6 +219,22 @@ fn lon_table(graphs: &[AccuracyMetrics]) -> Table {
         table.row(row.into_iter().chain(cells.into_iter().flatten()));
     }
     table
+}
+
+/// The mean over the graphs beside that of the paper's table.
+fn headline(graphs: &[AccuracyMetrics]) -> Headline {
+    let rows =
+        graphs.iter().filter_map(|graph| row_of(graph, Architecture::Lon, Evaluation::Official));
+    let pairs =
+        rows.filter_map(|row| Some((row.test_accuracy_mean?, row.published.as_ref()?.mean)));
+    let (here, paper): (Vec<f64>, Vec<f64>) = pairs.unzip();
+    let percent = |values: &[f64]| format!("{:.1} %", Estimate::of(values).mean);
+    Headline {
+        system: "longnn",
+        what: format!("test accuracy of LON-GNN, mean over {} of the paper's graphs", here.len()),
+        here: percent(&here),
+        beside: format!("the paper: {}", percent(&paper)),
+    }
 }
 
 fn lon_verdict(graphs: &[AccuracyMetrics]) -> String {

@@ -1,4 +1,4 @@
-//! `cargo reproduce docs`: the parts of the documentation that are generated from records.
+//! `cargo reproduce docs`: the parts of the documentation that are generated from records and from code.
 //!
 //! A page marks such a part, and only what lies between the marks is written:
 //!
@@ -8,13 +8,17 @@
 //! <!-- end of generated -->
 //! ```
 //!
-//! A part whose name is a command, `$ kvquant memory --kv kivi-2`, holds what that command prints.
-//! Plots are files of their own beside the page. `--check` writes nothing and fails where a page or a
-//! plot is not what the records say.
+//! A part whose name is a command, `$ kvquant memory --kv kivi-2`, holds what that command prints; one whose name
+//! is a file, `file kvquant/examples/plan.toml`, holds the file. Plots are files of their own beside the page.
+//! `--check` writes nothing and fails where a page or a plot is not what records and code say. What people have
+//! written is held against the repository as well: links lead somewhere, commands and their options exist.
 
+mod check;
 mod commands;
+mod headlines;
 mod kvquant;
 mod longnn;
+mod reference;
 mod unicron;
 
 use crate::experiment::{self, Experiment};
@@ -28,11 +32,11 @@ use std::path::{Path, PathBuf};
 const BEGIN: &str = "<!-- generated: ";
 const END: &str = "<!-- end of generated -->";
 
-/// Write the generated parts of README.md and docs/ from the committed records
+/// Write the generated parts of README.md and docs/ from the committed records and the programs; check the rest
 #[derive(Debug, Args)]
 #[command(after_help = "Example:\n  cargo reproduce docs --check")]
 pub struct Docs {
-    /// Write nothing; fail if anything is stale
+    /// Write nothing; fail if anything is stale, a link is dead or a command unknown
     #[arg(long)]
     check: bool,
 }
@@ -42,6 +46,10 @@ pub struct Docs {
 pub struct Generated {
     parts: BTreeMap<&'static str, String>,
     files: BTreeMap<PathBuf, String>,
+    /// Of all systems.
+    claims: Vec<Claim>,
+    /// One figure a system.
+    headlines: Vec<headlines::Headline>,
 }
 
 impl Docs {
@@ -53,10 +61,12 @@ impl Docs {
         kvquant::generate(&runs, &mut generated)?;
         longnn::generate(&runs, &mut generated)?;
         unicron::generate(&runs, &mut generated)?;
+        headlines::generate(&mut generated);
+        reference::generate(&mut generated);
         let mut stale = Vec::new();
         for page in pages(&root)? {
             let text = read(&page)?;
-            let fresh = replace_parts(&text, &generated.parts)
+            let fresh = replace_parts(&text, &root, &generated.parts)
                 .with_context(|| page.display().to_string())?;
             if fresh != text {
                 stale.push((page, fresh));
@@ -71,14 +81,15 @@ impl Docs {
         let name = |path: &Path| path.strip_prefix(&root).unwrap_or(path).display().to_string();
         if self.check && !stale.is_empty() {
             let names: Vec<String> = stale.iter().map(|(path, _)| name(path)).collect();
-            bail!("not what the records say: {}; run cargo reproduce docs", names.join(", "));
+            let names = names.join(", ");
+            bail!("not what records and programs say: {names}; run cargo reproduce docs");
         }
         for (path, fresh) in stale {
             std::fs::write(&path, fresh)
                 .with_context(|| format!("can't write {}", path.display()))?;
             print(&format!("wrote {}\n", name(&path)))?;
         }
-        Ok(())
+        check::run(&root)
     }
 }
 
@@ -107,16 +118,21 @@ fn read(path: &Path) -> anyhow::Result<String> {
 }
 
 /// The page with what lies between each pair of marks replaced.
-fn replace_parts(text: &str, parts: &BTreeMap<&str, String>) -> anyhow::Result<String> {
+fn replace_parts(
+    text: &str,
+    root: &Path,
+    parts: &BTreeMap<&str, String>,
+) -> anyhow::Result<String> {
     let mut fresh = String::new();
     let mut rest = text;
     while let Some(begin) = rest.find(BEGIN) {
         let after = &rest[begin + BEGIN.len()..];
         let (name, after) = after.split_once(" -->").context("a mark without an end: -->")?;
         let (_, after) = after.split_once(END).with_context(|| format!("{name}: no {END}"))?;
-        let part = match name.strip_prefix("$ ") {
-            Some(command) => commands::output(command)?,
-            None => parts.get(name).with_context(|| format!("no such part: {name}"))?.clone(),
+        let part = match name.split_once(' ') {
+            Some(("$", command)) => commands::output(root, command)?,
+            Some(("file", path)) => reference::file(root, path)?,
+            _ => parts.get(name).with_context(|| format!("no such part: {name}"))?.clone(),
         };
         fresh.push_str(&rest[..begin]);
         fresh.push_str(&format!("{BEGIN}{name} -->\n\n{}\n\n{END}", part.trim_end()));
@@ -178,14 +194,15 @@ mod tests {
     fn only_marked_parts_change() {
         let parts = BTreeMap::from([("a", "new\n".to_owned())]);
         let page = |part: &str| format!("# T\n{BEGIN}a -->\n\n{part}\n\n{END}\ntail\n");
-        assert_eq!(replace_parts(&page("old"), &parts).unwrap(), page("new"));
-        assert_eq!(replace_parts("no marks", &parts).unwrap(), "no marks");
+        assert_eq!(replace_parts(&page("old"), Path::new(""), &parts).unwrap(), page("new"));
+        assert_eq!(replace_parts("no marks", Path::new(""), &parts).unwrap(), "no marks");
     }
 
     #[test]
     fn bad_marks_are_named() {
         let fails = |text: &str, expected: &str| {
-            let message = replace_parts(text, &BTreeMap::new()).unwrap_err().to_string();
+            let message =
+                replace_parts(text, Path::new(""), &BTreeMap::new()).unwrap_err().to_string();
             assert!(message.contains(expected), "{message}");
         };
         fails(&format!("{BEGIN}b -->{END}"), "no such part: b");

@@ -1,13 +1,13 @@
 //! `kvquant analyze`
 
 use super::options::{ModelOptions, PlanOptions, read_text};
+use crate::Error;
+use crate::analysis::figures::{self, STEPS, mean};
+use crate::analysis::{HeadAnalysis, analyze};
 use clap::Args;
 use common::command::{InputContext, print, print_json};
 use common::progress::{Progress, Unit};
 use common::report::{Align, Plot, Table};
-use kvquant::Error;
-use kvquant::analysis::figures::{self, STEPS, mean};
-use kvquant::analysis::{HeadAnalysis, analyze};
 use serde_json::json;
 use std::path::{Path, PathBuf};
 

@@ -2,18 +2,18 @@
 
 use super::gpu::{GpuOptions, OnGpu};
 use super::options::{ModelOptions, PlanOptions};
+use crate::cache::bytes::planned_bytes;
+use crate::cache::{CacheBytes, KvCache};
+use crate::cuda::{CacheSize, Decoder};
+use crate::model::chat::{ChatTemplate, Message};
+use crate::model::gguf::Gguf;
+use crate::model::sample::{Sampler, SamplerConfig};
+use crate::model::tokenizer::Tokenizer;
+use crate::model::{LanguageModel, Llama};
 use anyhow::bail;
 use clap::Args;
 use common::command::{BadInput, InputContext, print, print_json};
 use common::progress::{Progress, Unit};
-use kvquant::cache::bytes::planned_bytes;
-use kvquant::cache::{CacheBytes, KvCache};
-use kvquant::cuda::{CacheSize, Decoder};
-use kvquant::model::chat::{ChatTemplate, Message};
-use kvquant::model::gguf::Gguf;
-use kvquant::model::sample::{Sampler, SamplerConfig};
-use kvquant::model::tokenizer::Tokenizer;
-use kvquant::model::{LanguageModel, Llama};
 use serde_json::json;
 use std::time::{Duration, Instant};
 

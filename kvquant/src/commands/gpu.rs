@@ -1,12 +1,12 @@
 //! Models on a GPU, for the commands that can run there.
 
 use super::options::{ModelOptions, PlanOptions};
+use crate::cuda::{Gpu, GpuLlama, GpuWeights};
+use crate::model::LanguageModel;
+use crate::model::gguf::Gguf;
+use crate::model::tokenizer::Tokenizer;
+use crate::policy::Plan;
 use clap::Args;
-use kvquant::cuda::{Gpu, GpuLlama, GpuWeights};
-use kvquant::model::LanguageModel;
-use kvquant::model::gguf::Gguf;
-use kvquant::model::tokenizer::Tokenizer;
-use kvquant::policy::Plan;
 use std::sync::Arc;
 
 /// Whether the model runs on a GPU.

@@ -1,16 +1,16 @@
 //! `kvquant memory`
 
 use super::options::{PlanChoice, PlanOptions, open_model};
+use crate::cache::CacheShape;
+use crate::cache::budget::{largest_batch, largest_context, peak_bytes};
+use crate::cache::bytes::planned_bytes;
+use crate::model::config::Config;
+use crate::model::gguf::Gguf;
+use crate::model::shapes::{PUBLISHED, published_shape};
+use crate::policy::Plan;
 use anyhow::{Context, bail};
 use clap::Args;
 use common::command::InputContext;
-use kvquant::cache::CacheShape;
-use kvquant::cache::budget::{largest_batch, largest_context, peak_bytes};
-use kvquant::cache::bytes::planned_bytes;
-use kvquant::model::config::Config;
-use kvquant::model::gguf::Gguf;
-use kvquant::model::shapes::{PUBLISHED, published_shape};
-use kvquant::policy::Plan;
 use serde_json::json;
 
 const GIB: f64 = (1u64 << 30) as f64;

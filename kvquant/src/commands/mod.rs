@@ -1,6 +1,7 @@
 //! The commands: arguments in, one call into the library, results out.
 //!
-//! Data goes to stdout, everything for people to stderr.
+//! Data goes to stdout, everything for people to stderr. They are in the library so that the documentation
+//! can be held against them.
 
 // Data goes out through `common::command::print`; words for people are printed to stderr here.
 #![allow(clippy::print_stderr)]
@@ -17,12 +18,26 @@ mod perplexity;
 mod search;
 mod searching;
 
-use clap::{Parser, Subcommand};
-use common::command::{BadInput, mark_bad_input, text_variable};
-use kvquant::isa::Isa;
+use crate::isa::Isa;
+use clap::{CommandFactory, Parser, Subcommand};
+use common::command::{BadInput, mark_bad_input, run_main, text_variable};
+use std::process::ExitCode;
 
 /// Forces a form of the kernels.
 const ISA_VARIABLE: &str = "KVQUANT_ISA";
+
+/// The whole program `kvquant`.
+#[must_use]
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    run_main(|| cli.run())
+}
+
+/// Its commands and their options, from which the documentation is generated and checked.
+#[must_use]
+pub fn command() -> clap::Command {
+    Cli::command()
+}
 
 /// AsymKV: run LLMs with a key-value cache of 1 and 2 bits.
 #[derive(Debug, Parser)]
@@ -56,7 +71,7 @@ Environment:
 Example:
   kvquant generate --kv small --prompt \"The capital of France?\""
 ))]
-pub struct Cli {
+struct Cli {
     #[command(subcommand)]
     command: Command,
 }
@@ -75,7 +90,7 @@ enum Command {
 
 impl Cli {
     /// Runs the command.
-    pub fn run(self) -> anyhow::Result<()> {
+    fn run(self) -> anyhow::Result<()> {
         if let Some(name) = text_variable(ISA_VARIABLE) {
             let force = Isa::force(&name);
             force.map_err(|problem| BadInput(format!("{ISA_VARIABLE}: {problem}")))?;
@@ -90,6 +105,6 @@ impl Cli {
             Command::Memory(command) => command.run(),
             Command::Search(command) => command.run(),
         };
-        result.map_err(|error| mark_bad_input(error, kvquant::Error::is_bad_input))
+        result.map_err(|error| mark_bad_input(error, crate::Error::is_bad_input))
     }
 }

@@ -2,19 +2,19 @@
 
 use super::search::command;
 use super::searching::{self, Searched, Source};
+use crate::cache::CacheShape;
+use crate::eval::{Protocol, ScoringRule};
+use crate::model::config::Config;
+use crate::model::gguf::Gguf;
+use crate::model::tokenizer::Tokenizer;
+use crate::model::{Llama, WeightFormat, fingerprint};
+use crate::policy::Plan;
+use crate::presets::Preset;
 use anyhow::Context;
 use clap::Args;
 use common::assets::sha256;
 use common::command::{BadInput, InputContext};
 use common::progress::Progress;
-use kvquant::cache::CacheShape;
-use kvquant::eval::{Protocol, ScoringRule};
-use kvquant::model::config::Config;
-use kvquant::model::gguf::Gguf;
-use kvquant::model::tokenizer::Tokenizer;
-use kvquant::model::{Llama, WeightFormat, fingerprint};
-use kvquant::policy::Plan;
-use kvquant::presets::Preset;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
@@ -164,10 +164,10 @@ impl PlanChoice {
 }
 
 impl FromStr for PlanChoice {
-    type Err = kvquant::Error;
+    type Err = crate::Error;
 
     /// A preset, a plan's notation, or a file if the text ends in `.toml`.
-    fn from_str(text: &str) -> kvquant::Result<PlanChoice> {
+    fn from_str(text: &str) -> crate::Result<PlanChoice> {
         if let Ok(preset) = text.parse() {
             return Ok(PlanChoice::Preset(preset));
         }
@@ -180,12 +180,12 @@ impl FromStr for PlanChoice {
 }
 
 /// Where a text is no plan from its first letter on, a preset may have been meant.
-fn or_a_preset(error: kvquant::Error) -> kvquant::Error {
+fn or_a_preset(error: crate::Error) -> crate::Error {
     match error {
-        kvquant::Error::PlanSyntax { text, at, expected } if at.start == 0 => {
+        crate::Error::PlanSyntax { text, at, expected } if at.start == 0 => {
             let presets = Preset::ALL.map(|preset| preset.to_string()).join(", ");
             let expected = format!("a preset ({presets}), {expected}");
-            kvquant::Error::PlanSyntax { text, at, expected }
+            crate::Error::PlanSyntax { text, at, expected }
         }
         other => other,
     }

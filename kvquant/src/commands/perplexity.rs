@@ -2,13 +2,13 @@
 
 use super::gpu::{GpuOptions, OnGpu};
 use super::options::{ModelOptions, PlanOptions, WindowOptions};
+use crate::eval::{Evaluation, evaluate};
+use crate::model::LanguageModel;
+use crate::model::tokenizer::Tokenizer;
+use crate::policy::Plan;
 use clap::Args;
 use common::command::{print, print_json};
 use common::progress::{Progress, Unit};
-use kvquant::eval::{Evaluation, evaluate};
-use kvquant::model::LanguageModel;
-use kvquant::model::tokenizer::Tokenizer;
-use kvquant::policy::Plan;
 use serde_json::json;
 use std::time::Instant;
 

@@ -2,10 +2,10 @@
 
 use super::options::ModelOptions;
 use super::searching::{SEED, Searched, Source, TOKENS};
+use crate::model::fingerprint;
+use crate::search::{Budget, Found};
 use clap::Args;
 use common::command::{BadInput, print, print_json};
-use kvquant::model::fingerprint;
-use kvquant::search::{Budget, Found};
 use serde_json::json;
 use std::path::PathBuf;
 

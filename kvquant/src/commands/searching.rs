@@ -8,15 +8,15 @@
 //! A search for another budget measures nothing again, and an interrupted one goes on where it was.
 
 use super::options::{digest, read_text};
+use crate::model::tokenizer::Tokenizer;
+use crate::model::{Llama, WeightFormat};
+use crate::search::sensitivity::{Measurement, Part};
+use crate::search::{Budget, Found, Search};
 use common::assets::sha256;
 use common::command::InputContext;
 use common::files;
 use common::journal::Journal;
 use common::progress::{Progress, Unit};
-use kvquant::model::tokenizer::Tokenizer;
-use kvquant::model::{Llama, WeightFormat};
-use kvquant::search::sensitivity::{Measurement, Part};
-use kvquant::search::{Budget, Found, Search};
 use serde_json::{Value, json};
 use std::io::Write;
 use std::path::{Path, PathBuf};

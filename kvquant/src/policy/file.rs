@@ -1,29 +1,7 @@
 //! Plans as TOML files.
 //!
 //! ```toml
-//! name = "mine"            # optional: what it is called
-//! window = 64              # optional, the paper's 128 if absent
-//! group = 64               # optional, the paper's 32 if absent
-//! sinks = 4                # optional: first tokens in half precision
-//! rotate = "values"        # optional: keys, values or both
-//! pre_rope = false         # optional: keys before rotary embedding
-//! jensen = false           # optional: logits are corrected for the noise of packed keys
-//! key_levels = "centroid"  # optional: minmax, centroid, least-squares, unbiased
-//! value_levels = "unbiased"
-//! keys = "rtn2"            # the format of layers that no entry below names
-//! values = "int1"
-//!
-//! [[layers]]
-//! range = "0-3"            # layers 0 to 3; or one layer: "7"
-//! keys = "f16"             # either side may be left out: it keeps what it had
-//!
-//! [[layers]]
-//! range = "4"
-//! key_bits = ["3322", "2210"]              # in place of keys: a digit for each channel of each KV head
-//! key_ranges = [[8, 8, 4, 4], [1, 1, 0, 0]] # optional: largest means of groups, in eighths of an octave
-//! value_bits = [2, 1]                      # in place of values: bits of each KV head
-//!
-//! [evidence]               # optional: where the plan comes from; not read
+#![doc = include_str!("../../examples/plan.toml")]
 //! ```
 
 use super::format::{KeyChannels, SideFormat};
@@ -310,6 +288,32 @@ mod tests {
     fn formats(text: &str, n_layers: usize) -> Vec<String> {
         let plan = Plan::from_toml(text).unwrap();
         plan.layer_formats(n_layers).unwrap().iter().map(LayerFormat::to_string).collect()
+    }
+
+    /// The keys that a message about an unknown one names.
+    fn keys(message: &str) -> Vec<&str> {
+        let (_, known) = message.split_once("expected").unwrap();
+        known.split('`').skip(1).step_by(2).collect()
+    }
+
+    fn says(text: &str, key: &str) -> bool {
+        let lines = text.lines().map(|line| line.trim_start_matches("# "));
+        let starts = [format!("{key} = "), format!("[{key}]"), format!("[[{key}]]")];
+        lines.into_iter().any(|line| starts.iter().any(|start| line.starts_with(start)))
+    }
+
+    #[test]
+    fn the_example_is_read_and_says_every_key() {
+        let text = include_str!("../../examples/plan.toml");
+        let formats = formats(text, 6);
+        assert_eq!((&*formats[0], &*formats[5]), ("f16/int1", "rtn2/int1"));
+        let all = "keys = \"f16\"\nvalues = \"f16\"\n";
+        for unknown in ["no_key = 1".to_owned(), format!("{all}[[layers]]\nno_key = 1")] {
+            let message = Plan::from_toml(&unknown).unwrap_err();
+            for key in keys(&message) {
+                assert!(says(text, key), "{key}");
+            }
+        }
     }
 
     #[test]

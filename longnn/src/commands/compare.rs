@@ -2,18 +2,18 @@
 
 use super::options::{TrainingOptions, bar_of};
 use super::source::Source;
+use crate::data::catalogue::of_the_paper;
+use crate::experiment::compare::{Pairing, Row, mean_difference_of_lon};
+use crate::experiment::published::{PlusMinus, Published};
+use crate::experiment::{Entry, Group, Ledger, RunRecord};
+use crate::model::{Architecture, Problem};
+use crate::train::Protocol;
 use anyhow::bail;
 use clap::Args;
 use common::assets::Store;
 use common::command::{print, print_json, store};
 use common::progress::{Progress, Unit};
 use common::report::{Align, Table};
-use longnn::data::catalogue::of_the_paper;
-use longnn::experiment::compare::{Pairing, Row, mean_difference_of_lon};
-use longnn::experiment::published::{PlusMinus, Published};
-use longnn::experiment::{Entry, Group, Ledger, RunRecord};
-use longnn::model::{Architecture, Problem};
-use longnn::train::Protocol;
 use serde_json::json;
 use std::path::PathBuf;
 

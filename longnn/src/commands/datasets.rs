@@ -1,13 +1,13 @@
 //! `longnn datasets`
 
 use super::source::{Source, asset_of};
+use crate::data::catalogue::{DATA_SETS, IMAGES_ASSET};
+use crate::data::{csbm::Csbm, images};
+use crate::graph::Graph;
 use clap::Args;
 use common::assets::Store;
 use common::command::{print, print_json, store};
 use common::report::{Align, Table};
-use longnn::data::catalogue::{DATA_SETS, IMAGES_ASSET};
-use longnn::data::{csbm::Csbm, images};
-use longnn::graph::Graph;
 use serde::Serialize;
 use std::path::PathBuf;
 

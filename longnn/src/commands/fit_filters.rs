@@ -1,13 +1,13 @@
 //! `longnn fit-filters`
 
 use super::source::asset_of;
+use crate::data::catalogue::IMAGES_ASSET;
+use crate::data::images;
+use crate::experiment::fit_filters::{FilterFitting, FittedTarget, PUBLISHED};
 use clap::Args;
 use common::command::{print, print_json, store};
 use common::progress::{Progress, Unit};
 use common::report::{Align, Table};
-use longnn::data::catalogue::IMAGES_ASSET;
-use longnn::data::images;
-use longnn::experiment::fit_filters::{FilterFitting, FittedTarget, PUBLISHED};
 use serde_json::json;
 use std::path::PathBuf;
 use std::time::Instant;

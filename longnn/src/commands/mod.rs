@@ -1,6 +1,7 @@
 //! The commands: arguments in, one call into the library, results out.
 //!
-//! Data goes to stdout, everything for people to stderr.
+//! Data goes to stdout, everything for people to stderr. They are in the library so that the documentation
+//! can be held against them.
 
 mod compare;
 mod datasets;
@@ -11,8 +12,22 @@ mod search;
 mod source;
 mod train;
 
-use clap::{Parser, Subcommand};
-use common::command::mark_bad_input;
+use clap::{CommandFactory, Parser, Subcommand};
+use common::command::{mark_bad_input, run_main};
+use std::process::ExitCode;
+
+/// The whole program `longnn`.
+#[must_use]
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    run_main(|| cli.run())
+}
+
+/// Its commands and their options, from which the documentation is generated and checked.
+#[must_use]
+pub fn command() -> clap::Command {
+    Cli::command()
+}
 
 /// LON-GNN: spectral graph neural networks over learnable orthonormal bases.
 #[derive(Debug, Parser)]
@@ -31,7 +46,7 @@ Examples:
   longnn compare --datasets cora,texas --models lon,gcn
   longnn plot runs/longnn/cora-lon
   longnn fit-filters")]
-pub struct Cli {
+struct Cli {
     #[command(subcommand)]
     command: Command,
 }
@@ -48,7 +63,7 @@ enum Command {
 
 impl Cli {
     /// Runs the command.
-    pub fn run(self) -> anyhow::Result<()> {
+    fn run(self) -> anyhow::Result<()> {
         let result = match self.command {
             Command::Datasets(command) => command.run(),
             Command::Train(command) => command.run(),
@@ -57,6 +72,6 @@ impl Cli {
             Command::Plot(command) => command.run(),
             Command::Search(command) => command.run(),
         };
-        result.map_err(|error| mark_bad_input(error, longnn::Error::is_bad_input))
+        result.map_err(|error| mark_bad_input(error, crate::Error::is_bad_input))
     }
 }

@@ -1,10 +1,10 @@
 //! What the commands that train have in common.
 
 use super::source::Source;
+use crate::model::{Architecture, Settings, SettingsFile};
+use crate::train::{Evaluation, Observer, Protocol, SplitScheme, Status};
 use clap::{Args, ValueEnum};
 use common::progress::{Bar, Progress, Unit};
-use longnn::model::{Architecture, Settings, SettingsFile};
-use longnn::train::{Evaluation, Observer, Protocol, SplitScheme, Status};
 use std::path::PathBuf;
 
 /// How to train.
@@ -68,7 +68,7 @@ impl TrainingOptions {
     ///
     /// # Errors
     /// If the settings file can't be read.
-    pub fn settings(&self, source: &Source, model: Architecture) -> longnn::Result<Settings> {
+    pub fn settings(&self, source: &Source, model: Architecture) -> crate::Result<Settings> {
         let name = match source {
             Source::Known(set) => Some(set.name),
             _ => None,

@@ -1,12 +1,12 @@
 //! `longnn plot`
 
+use crate::experiment::RunRecord;
+use crate::plot::TerminalStyle;
+use crate::train::Outcome;
 use anyhow::Context;
 use clap::Args;
 use common::command::{print, print_json};
 use common::files::replace;
-use longnn::experiment::RunRecord;
-use longnn::plot::TerminalStyle;
-use longnn::train::Outcome;
 use serde_json::{Value, json};
 use std::io::{IsTerminal, Write};
 use std::path::{Path, PathBuf};

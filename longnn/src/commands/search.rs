@@ -2,15 +2,15 @@
 
 use super::options::{TrainingOptions, bar_of};
 use super::source::Source;
+use crate::experiment::search::{Found, Plan, search};
+use crate::experiment::settings_table;
+use crate::model::{Architecture, Problem, SettingsFile};
 use anyhow::{Context, bail};
 use clap::Args;
 use common::assets::Store;
 use common::command::{BadInput, print, print_json, store};
 use common::progress::{Progress, Unit};
 use common::report::{Align, Table};
-use longnn::experiment::search::{Found, Plan, search};
-use longnn::experiment::settings_table;
-use longnn::model::{Architecture, Problem, SettingsFile};
 use serde::Serialize;
 use serde_json::json;
 use std::fs;

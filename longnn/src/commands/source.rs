@@ -1,11 +1,11 @@
 //! Where a graph comes from: a name, a path, or a recipe.
 
+use crate::data::catalogue::{self, DATA_SETS, DataSet};
+use crate::data::{self, csbm::Csbm};
+use crate::graph::Graph;
 use common::assets::{self, Asset, Store};
 use common::command::BadInput;
 use common::progress::Progress;
-use longnn::data::catalogue::{self, DATA_SETS, DataSet};
-use longnn::data::{self, csbm::Csbm};
-use longnn::graph::Graph;
 use std::path::{Path, PathBuf};
 
 /// A graph that a user asks for, not yet read.

@@ -2,14 +2,14 @@
 
 use super::options::{TrainingOptions, bar_of};
 use super::source::Source;
+use crate::experiment::{RunRecord, Summary};
+use crate::model::{Architecture, Problem};
+use crate::train::{Checkpoints, Job, train};
 use anyhow::Context;
 use clap::Args;
 use common::command::{print, print_json, store};
 use common::progress::Progress;
 use common::report::{Align, Table};
-use longnn::experiment::{RunRecord, Summary};
-use longnn::model::{Architecture, Problem};
-use longnn::train::{Checkpoints, Job, train};
 use serde_json::json;
 use std::path::PathBuf;
 

@@ -3,6 +3,10 @@
 //! One file a data set, one table a model (`configs/cora.toml`, `[lon]`); what a table leaves out
 //! takes the default below. An unknown name is an error, so that a typing error can't pass for a
 //! default.
+//!
+//! ```toml
+#![doc = include_str!("../../examples/settings.toml")]
+//! ```
 
 use super::Architecture;
 use crate::{Error, Result};
@@ -210,6 +214,18 @@ impl SettingsFile {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// And says what is so without it.
+    #[test]
+    fn the_example_says_every_key() {
+        let text = include_str!("../../examples/settings.toml");
+        let file = SettingsFile::parse(text, Path::new("settings.toml")).unwrap();
+        assert_eq!(file.of(Architecture::Lon), Settings::default());
+        let all = toml::Table::try_from(Settings::default()).unwrap();
+        for key in all.keys() {
+            assert!(text.lines().any(|line| line.starts_with(&format!("{key} = "))), "{key}");
+        }
+    }
 
     #[test]
     fn every_file_that_comes_with_the_crate_parses() {

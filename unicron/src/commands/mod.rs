@@ -25,7 +25,7 @@ mod tests;
 mod trace;
 mod train;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 use common::command::{mark_bad_input, run_main};
 use std::process::ExitCode;
 
@@ -34,6 +34,12 @@ use std::process::ExitCode;
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
     run_main(|| cli.run())
+}
+
+/// Its commands and their options, from which the documentation is generated and checked.
+#[must_use]
+pub fn command() -> clap::Command {
+    Cli::command()
 }
 
 /// Unicron: self-healing LLM training for a whole cluster.

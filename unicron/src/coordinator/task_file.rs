@@ -1,15 +1,7 @@
 //! The file that describes a task, `task.toml`.
 //!
 //! ```toml
-//! name = "gpt"
-//! workers = 4             # wanted; fewer is worth less
-//! min_workers = 2         # fewer is worth nothing
-//! weight = 1.0
-//!
-//! [train]                 # the reference trainer; or `command = ["python3", "train.py"]`
-//! preset = "tiny"
-//! iterations = 100
-//! seed = 1
+#![doc = include_str!("../../examples/task.toml")]
 //! ```
 //!
 //! A `command` is started as torchrun starts it, once for each worker, and again as a whole whenever a worker
@@ -389,6 +381,43 @@ mod tests {
 
     fn parse(text: &str) -> Result<TaskFile> {
         TaskFile::parse(text, Path::new("task.toml"))
+    }
+
+    /// The keys that a message about an unknown one names.
+    fn keys(message: &str) -> Vec<&str> {
+        let (_, known) = message.split_once("expected").unwrap();
+        known.split('`').skip(1).step_by(2).collect()
+    }
+
+    fn says(text: &str, key: &str) -> bool {
+        let lines = text.lines().map(|line| line.trim_start_matches("# "));
+        let starts = [format!("{key} = "), format!("[{key}]"), format!("[[{key}]]")];
+        lines.into_iter().any(|line| starts.iter().any(|start| line.starts_with(start)))
+    }
+
+    #[test]
+    fn the_example_is_read_and_says_every_key() {
+        let text = include_str!("../../examples/task.toml");
+        let file = parse(text).unwrap();
+        assert_eq!((file.workers, file.stages(), file.grace_s), (4, 2, Some(60.0)));
+        for unknown in ["no_key = 1", "[train]\nno_key = 1"] {
+            let message = parse(unknown).unwrap_err().to_string();
+            for key in keys(&message) {
+                assert!(says(text, key), "{key}");
+            }
+        }
+    }
+
+    /// What the example says of what is absent.
+    #[test]
+    fn defaults_are_those_of_the_example() {
+        let least = "name = \"gpt\"\nworkers = 4\n[train]\npreset = \"tiny\"\niterations = 100";
+        let (file, settings) = (parse(least).unwrap(), settings::Settings::of(Shape::TINY));
+        assert_eq!((file.weight, file.min_workers, file.flops_per_worker), (1.0, 0, 1.5e14));
+        assert_eq!((file.no_restart_exit_code, file.last_call_s), (93, 2.0));
+        assert_eq!((file.checkpoint_interval_s, file.stages()), (0.0, 1));
+        assert_eq!((settings.micro_batches, settings.disk_checkpoint_every), (8, 10));
+        assert_eq!(file.train.map(|train| train.seed), Some(0));
     }
 
     #[test]

@@ -45,6 +45,7 @@ pub fn generate(runs: &Path, generated: &mut Generated) -> anyhow::Result<()> {
         ("kvquant-one-side", with_source(&one_side_table(&asymmetry), &asymmetry_record)),
     ];
     generated.parts.extend(parts);
+    generated.claims.extend(claims);
     let plot = asymmetry_plot(&asymmetry).to_svg()?.into_string();
     generated.files.insert(Path::new(FOLDER).join("asymmetry.svg"), plot);
     Ok(())

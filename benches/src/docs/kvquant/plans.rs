@@ -1,6 +1,7 @@
 //! Presets, searched plans, what their parts are worth, and needles.
 
 use super::{FOLDER, loss, percent, perplexity};
+use crate::docs::headlines::Headline;
 use crate::docs::{Generated, PENDING, pending, source_of, with_source};
 use crate::experiment::{Experiment, Size, read};
 use crate::kvquant::{
@@ -36,6 +37,9 @@ pub fn generate(runs: &Path, generated: &mut Generated) -> anyhow::Result<Vec<Cl
             let plot = curve(&metrics).to_svg()?.into_string();
             generated.files.insert(Path::new(FOLDER).join("plans.svg"), plot);
         }
+        if plans.model == SMOLLM2 {
+            generated.headlines.extend(headline(&metrics));
+        }
         claims.extend(plans.claims(&metrics));
         curves.push((plans.model, metrics));
     }
@@ -51,6 +55,26 @@ pub fn generate(runs: &Path, generated: &mut Generated) -> anyhow::Result<Vec<Cl
     claims.extend(needles(runs, generated)?);
     claims.extend(tasks(runs, generated)?);
     Ok(claims)
+}
+
+/// A preset's loss beside that of the paper's baseline.
+fn headline(metrics: &PlansMetrics) -> Option<Headline> {
+    let (preset, kivi) = (metrics.score("balanced")?, metrics.score("kivi-2")?);
+    let bits = |score: &PlanScore| format!("{:.2} bits", score.bits_per_element);
+    Some(Headline {
+        system: "kvquant",
+        what: format!(
+            "perplexity of SmolLM2-135M after {} tokens with {} for each number of the cache, against 16 bits",
+            metrics.context,
+            bits(preset)
+        ),
+        here: loss(preset),
+        beside: format!(
+            "KIVI-2, the paper's baseline, with {}: {}",
+            bits(kivi),
+            percent(kivi.loss, 0)
+        ),
+    })
 }
 
 fn plans_table(metrics: &PlansMetrics) -> Table {

@@ -2,6 +2,7 @@
 
 mod live;
 
+use super::headlines::Headline;
 use super::{Generated, PENDING, pending, with_source};
 use crate::experiment::{Experiment, read};
 use crate::unicron::{
@@ -14,6 +15,14 @@ use unicron::simulate::plot::plot;
 
 const FOLDER: &str = "docs/unicron";
 
+/// Lines of the history that README.md shows, and what they are called there.
+const SHOWN: [(&str, &str); 4] = [
+    ("unicron, megatron", "Unicron"),
+    ("torchft, megatron", "torchft"),
+    ("megatron, megatron", "Megatron-LM"),
+    ("oobleck, published", "Oobleck, as published"),
+];
+
 /// Reads the newest records below `runs` and adds what they say.
 pub fn generate(runs: &Path, generated: &mut Generated) -> anyhow::Result<()> {
     let claims = [
@@ -25,6 +34,7 @@ pub fn generate(runs: &Path, generated: &mut Generated) -> anyhow::Result<()> {
     ]
     .concat();
     generated.parts.insert("unicron-claims", claims_table(&claims).to_markdown());
+    generated.claims.extend(claims);
     Ok(())
 }
 
@@ -81,6 +91,18 @@ fn efficiency(runs: &Path, generated: &mut Generated) -> anyhow::Result<Vec<Clai
         ablations_table(&metrics).to_markdown(),
     ];
     generated.parts.extend(parts.into_iter().zip(texts));
+    generated.headlines.extend(headline(&metrics));
+    if let Some(history) = metrics.histories.iter().find(|history| history.trace == "a") {
+        let lines: Vec<_> = SHOWN
+            .iter()
+            .filter_map(|(label, name)| {
+                let line = history.lines.iter().find(|(of, _)| of == label)?;
+                Some(((*name).to_owned(), line.1.as_slice()))
+            })
+            .collect();
+        let svg = plot("trace-a", history.duration_s, &lines)?.into_string();
+        generated.files.insert(PathBuf::from(FOLDER).join("headline.svg"), svg);
+    }
     for history in &metrics.histories {
         let lines: Vec<_> = history
             .lines
@@ -107,6 +129,27 @@ fn efficiency(runs: &Path, generated: &mut Generated) -> anyhow::Result<Vec<Clai
         generated.files.insert(path, plot.to_svg()?.into_string());
     }
     Ok(Efficiency.claims(&metrics))
+}
+
+/// Over Megatron-LM's best variant, on the trace whose failures are the denser.
+fn headline(metrics: &EfficiencyMetrics) -> Option<Headline> {
+    let row = metrics.row("b", "megatron")?;
+    let (ratio, ci95) = row.ratio?;
+    let claims = Efficiency.claims(metrics);
+    let is_it = |claim: &&Claim| claim.claim.contains("over megatron's, trace-b");
+    let paper = claims.iter().find(is_it).map_or("-", |claim| &claim.paper);
+    let spares = match row.spares {
+        1 => "1 spare node".to_owned(),
+        spares => format!("{spares} spare nodes"),
+    };
+    Some(Headline {
+        system: "unicron",
+        what: format!(
+            "weighted FLOPs of training in a simulation of failures (trace-b), over Megatron-LM with {spares}"
+        ),
+        here: format!("{ratio:.2} x ± {ci95:.2}"),
+        beside: format!("the paper: {paper}"),
+    })
 }
 
 fn infinitehbd(runs: &Path, generated: &mut Generated) -> anyhow::Result<Vec<Claim>> {

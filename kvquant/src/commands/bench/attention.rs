@@ -1,15 +1,15 @@
 //! `kvquant bench attention`
 
 use super::{parse_count, parse_tokens};
+use crate::attention::Heads;
 use crate::commands::gpu::open_gpu;
+use crate::cuda::measure as cuda_measure;
+use crate::isa::Isa;
+use crate::measure::{self, AttentionTime, integer_plan};
+use crate::policy::Plan;
 use clap::Args;
 use common::command::{InputContext, print, print_json};
 use common::report::{Align, Table};
-use kvquant::attention::Heads;
-use kvquant::cuda::measure as cuda_measure;
-use kvquant::isa::Isa;
-use kvquant::measure::{self, AttentionTime, integer_plan};
-use kvquant::policy::Plan;
 use serde::Serialize;
 
 /// Time decode attention in half precision and in 8 to 1 bits

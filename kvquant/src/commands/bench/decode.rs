@@ -3,16 +3,16 @@
 use super::{parse_count, parse_tokens};
 use crate::commands::gpu::{GpuOptions, OnGpu};
 use crate::commands::options::{ModelOptions, PlanChoice};
+use crate::cuda::{measure as cuda_measure, throughput};
+use crate::measure::llama_cpp::{LlamaCpp, PeerTime, medians};
+use crate::measure::{DecodeCase, DecodeTime, decode_times, read_bandwidth};
+use crate::model::LanguageModel;
+use crate::model::gguf::Gguf;
+use crate::policy::Plan;
+use crate::presets::measured_perplexity;
 use clap::Args;
 use common::command::{InputContext, print, print_json};
 use common::report::{Align, Table};
-use kvquant::cuda::{measure as cuda_measure, throughput};
-use kvquant::measure::llama_cpp::{LlamaCpp, PeerTime, medians};
-use kvquant::measure::{DecodeCase, DecodeTime, decode_times, read_bandwidth};
-use kvquant::model::LanguageModel;
-use kvquant::model::gguf::Gguf;
-use kvquant::policy::Plan;
-use kvquant::presets::measured_perplexity;
 use serde::Serialize;
 use std::path::PathBuf;
 
@@ -102,7 +102,7 @@ impl Decode {
             .kv
             .iter()
             .map(|text| text.parse::<PlanChoice>())
-            .collect::<kvquant::Result<Vec<PlanChoice>>>()?;
+            .collect::<crate::Result<Vec<PlanChoice>>>()?;
         let report = match self.gpu.gpu {
             Some(ordinal) => self.on_gpu(ordinal, &choices)?,
             None => self.on_cpu(&choices)?,

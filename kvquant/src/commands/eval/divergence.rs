@@ -1,14 +1,14 @@
 //! `kvquant eval divergence`
 
+use crate::cache::bytes::planned_bytes;
 use crate::commands::options::{ModelOptions, PlanOptions, WindowOptions, digest};
+use crate::eval::divergence::{Comparison, compare_window};
+use crate::eval::paired::loss;
+use crate::model::fingerprint;
 use clap::Args;
 use common::command::{print, print_json};
 use common::journal::Journal;
 use common::progress::{Progress, Unit};
-use kvquant::cache::bytes::planned_bytes;
-use kvquant::eval::divergence::{Comparison, compare_window};
-use kvquant::eval::paired::loss;
-use kvquant::model::fingerprint;
 use serde_json::json;
 use std::path::PathBuf;
 

@@ -1,13 +1,13 @@
 //! `kvquant eval needle`
 
 use crate::commands::options::{ModelOptions, PlanOptions, digest};
+use crate::eval::needle::{ESSAYS, Haystack, Needle};
+use crate::model::fingerprint;
 use clap::Args;
 use common::command::{BadInput, InputContext, print, print_json};
 use common::journal::Journal;
 use common::progress::{Progress, Unit};
 use common::report::{Align, Table};
-use kvquant::eval::needle::{ESSAYS, Haystack, Needle};
-use kvquant::model::fingerprint;
 use serde_json::json;
 use std::path::{Path, PathBuf};
 

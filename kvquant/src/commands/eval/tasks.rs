@@ -1,20 +1,20 @@
 //! `kvquant eval truthfulqa`, `gsm8k` and `leval`
 
 use crate::commands::options::{ModelOptions, PlanOptions, read_text};
+use crate::eval::gsm8k::Gsm8k;
+use crate::eval::leval::TopicRetrieval;
+use crate::eval::score::Score;
+use crate::eval::task::{self, Task};
+use crate::eval::truthfulqa::TruthfulQa;
+use crate::model::tokenizer::Tokenizer;
+use crate::model::{Llama, fingerprint};
+use crate::policy::Plan;
 use clap::Args;
 use common::assets::sha256;
 use common::command::{print, print_json};
 use common::journal::Journal;
 use common::progress::{Progress, Unit};
 use common::report::{Align, Table};
-use kvquant::eval::gsm8k::Gsm8k;
-use kvquant::eval::leval::TopicRetrieval;
-use kvquant::eval::score::Score;
-use kvquant::eval::task::{self, Task};
-use kvquant::eval::truthfulqa::TruthfulQa;
-use kvquant::model::tokenizer::Tokenizer;
-use kvquant::model::{Llama, fingerprint};
-use kvquant::policy::Plan;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};

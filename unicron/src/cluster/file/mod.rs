@@ -1,41 +1,7 @@
 //! The file that describes a cluster and its tasks, `cluster.toml`.
 //!
 //! ```toml
-//! [cluster]
-//! nodes = 16                    # numbered from 0
-//! gpus_per_node = 8
-//! hardware = "a800-80gb"        # a kind (this one if absent), or its figures:
-//! # hardware = { kind = "h100-80gb", inter_node_bandwidth = 25e9, storage_bandwidth = 10e9 }
-//! # hardware = { peak_flops = 312e12, memory_bytes = 80e9, memory_bandwidth = 2e12,
-//! #              intra_node_bandwidth = 200e9, inter_node_bandwidth = 12.5e9,
-//! #              storage_bandwidth = 2.5e9 }
-//!
-//! [cluster.domains]             # nodes that fail together; optional
-//! rack0 = "0-7"                 # ranges,
-//! rack1 = "8-14, 15"
-//! switch0 = [0, 1, 8, 9]        # or a list
-//!
-//! [[tasks]]
-//! name = "pretrain"
-//! model = "gpt3-7b"             # a preset,
-//! weight = 1.5                  # 1 if absent
-//! min_workers = 16              # with fewer it counts as stopped; 0 if absent
-//! guaranteed_workers = 16       # kept whatever others are worth; the fewest that run if absent
-//! current = 32                  # what it has now; 0 if absent
-//! whole_nodes = true            # false if absent
-//! work_flops = 1e22             # after which it is done; never if absent
-//!
-//! [[tasks]]
-//! name = "own"                  # or sizes, or a preset with other sizes: { preset = …, batch = … }
-//! model = { layers = 32, hidden = 4096, heads = 32, batch = 512, sequence = 4096 }
-//!
-//! [[tasks]]
-//! name = "measured"             # or no model at all: FLOP/s by workers, as steps
-//! throughput = [[8, 1.4e15], [16, 2.7e15], [32, 5.1e15]]
-//!
-//! [measured]                    # for the simulator, of a live run: see `unicron trace convert`
-//! process_s = 0.02              # until a process's end is noticed; likewise node_health_s, exception_s, stall_s
-//! restart_s = 1.3               # what starting a process again costs, as a standstill of its task
+#![doc = include_str!("../../../examples/cluster.toml")]
 //! ```
 //!
 //! Every mistake is answered with its line and what would be right. Unknown keys are mistakes, so

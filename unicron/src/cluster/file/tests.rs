@@ -8,10 +8,7 @@ use proptest::prelude::*;
 
 /// The example of the module's documentation.
 fn example() -> String {
-    let text = include_str!("mod.rs");
-    let lines = text.lines().skip_while(|line| !line.contains("```toml")).skip(1);
-    let lines = lines.take_while(|line| !line.contains("```"));
-    lines.map(|line| format!("{}\n", line.trim_start_matches("//!"))).collect()
+    include_str!("../../../examples/cluster.toml").to_owned()
 }
 
 fn parse(text: &str) -> Result<ClusterFile> {
@@ -47,6 +44,28 @@ fn the_documented_file_is_read() {
     let constants = Constants::default();
     assert_eq!(measured.throughput_on(&file.cluster, &constants).at(16), 2.7e15);
     assert!(own.throughput_on(&file.cluster, &constants).at(128) > 1e16);
+}
+
+#[test]
+fn the_documented_file_says_every_key() {
+    let text = example();
+    let cluster = "[cluster]\nnodes = 1\ngpus_per_node = 1\n";
+    let unknown = [
+        "[no_key]".to_owned(),
+        "[cluster]\nno_key = 1".to_owned(),
+        "[cluster]\nnodes = 1\ngpus_per_node = 1\nhardware = { no_key = 1 }".to_owned(),
+        format!("{cluster}[[tasks]]\nno_key = 1"),
+        format!("{cluster}[[tasks]]\nname = \"a\"\nmodel = {{ no_key = 1 }}"),
+        format!("{cluster}[measured]\nno_key = 1"),
+    ];
+    for unknown in unknown {
+        let message = parse(&unknown).unwrap_err().to_string();
+        let (_, known) = message.split_once("there are ").unwrap();
+        for key in known.split(", ") {
+            let says = [format!("{key} = "), format!("[{key}]"), format!("[[{key}]]")];
+            assert!(says.iter().any(|said| text.contains(said)), "{key}");
+        }
+    }
 }
 
 #[test]

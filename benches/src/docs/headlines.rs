@@ -1,0 +1,81 @@
+//! What README.md says of the results: one figure a system, and how many claims hold.
+
+use super::Generated;
+use common::report::{Align, Claim, Table, Verdict};
+
+/// The one figure of a system that tells most.
+#[derive(Debug)]
+pub struct Headline {
+    pub system: &'static str,
+    pub what: String,
+    pub here: String,
+    /// What it is held against.
+    pub beside: String,
+}
+
+/// Adds the parts, from what the systems have left.
+pub fn generate(generated: &mut Generated) {
+    let mut table = Table::new(&[
+        ("system", Align::Left),
+        ("figure", Align::Left),
+        ("here", Align::Right),
+        ("beside it", Align::Left),
+    ]);
+    for headline in &generated.headlines {
+        let Headline { system, what, here, beside } = headline;
+        table.row([&format!("[{system}](docs/{system}/overview.md)"), what, here, beside]);
+    }
+    let counts = counts(&generated.claims);
+    generated.parts.extend([("headlines", table.to_markdown()), ("claims-counts", counts)]);
+}
+
+/// Claims of papers and goals that the suite has set itself, apart.
+fn counts(claims: &[Claim]) -> String {
+    let is_ours = |claim: &&Claim| {
+        claim.claim.contains("our goal") || claim.claim.contains("not the paper's")
+    };
+    let (ours, papers): (Vec<&Claim>, Vec<&Claim>) = claims.iter().partition(is_ours);
+    format!(
+        "Of {} claims of the papers {}. Of {} goals of our own {}.",
+        papers.len(),
+        outcomes(&papers),
+        ours.len(),
+        outcomes(&ours)
+    )
+}
+
+fn outcomes(claims: &[&Claim]) -> String {
+    let count = |is: fn(&Verdict) -> bool| claims.iter().filter(|claim| is(&claim.verdict)).count();
+    format!(
+        "{} hold, {} came out differently, {} could not be judged",
+        count(|verdict| *verdict == Verdict::Holds),
+        count(|verdict| *verdict == Verdict::Differs),
+        count(|verdict| matches!(verdict, Verdict::NotReproduced(_))),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn claims_are_counted_by_whose_they_are() {
+        let claim = |claim: &str, verdict| Claim {
+            system: "kvquant".to_owned(),
+            claim: claim.to_owned(),
+            paper: String::new(),
+            here: String::new(),
+            verdict,
+        };
+        let claims = [
+            claim("table 1", Verdict::Holds),
+            claim("table 2", Verdict::NotReproduced("no model".to_owned())),
+            claim("speed (our goal)", Verdict::Differs),
+        ];
+        assert_eq!(
+            counts(&claims),
+            "Of 2 claims of the papers 1 hold, 0 came out differently, 1 could not be judged. Of 1 goals of our \
+             own 0 hold, 1 came out differently, 0 could not be judged."
+        );
+    }
+}
