@@ -177,9 +177,9 @@ unsafe fn lanes<K: Kernels>(k: K, a: &Vector, b: &Vector) -> Vec<f32> {
         let mut wide = [0.0; 13];
         k.widen(&halves, &mut wide);
         all.extend(wide);
-        let table: Vec<i8> = (0..128).map(|at| (at * 5 % 127) as i8).collect();
-        let indices: Vec<u8> = (0..128).map(|at| (at * 11 % 128) as u8).collect();
-        for (n_table, n) in [(128, 128), (128, 64), (100, 30)] {
+        let table: Vec<i8> = (0..192).map(|at| (at * 5 % 127) as i8).collect();
+        let indices: Vec<u8> = (0..128).map(|at| (at * 11 % 251) as u8).collect();
+        for (n_table, n) in [(192, 120), (128, 128), (128, 64), (100, 30)] {
             let mut out = vec![0; n];
             let indices: Vec<u8> = indices[..n].iter().map(|index| index % n_table).collect();
             k.gather(&table[..usize::from(n_table)], &indices, &mut out);
