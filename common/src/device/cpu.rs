@@ -102,6 +102,8 @@ cpu_features! {
     avx512bf16 = "avx512bf16" on "x86_64" via is_x86_feature_detected;
     /// Advanced SIMD of 64-bit Arm.
     neon = "neon" on "aarch64" via is_aarch64_feature_detected;
+    /// 8-bit dot products of 64-bit Arm.
+    dotprod = "dotprod" on "aarch64" via is_aarch64_feature_detected;
 }
 
 #[cfg(test)]

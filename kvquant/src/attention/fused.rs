@@ -2,6 +2,8 @@
 //! threads, and what spans give is merged.
 
 use super::Heads;
+#[cfg(target_arch = "aarch64")]
+use super::kernels::neon::Neon;
 use super::kernels::scalar::Scalar;
 #[cfg(target_arch = "x86_64")]
 use super::kernels::{avx2::Avx2, avx512::Avx512};
@@ -158,6 +160,10 @@ impl Block {
             // SAFETY: as above.
             #[cfg(target_arch = "x86_64")]
             Isa::Avx2 => unsafe { with_avx2(head, span) },
+            #[cfg(target_arch = "aarch64")]
+            Isa::NeonDot => attend_span(Neon::<true>, head, span),
+            #[cfg(target_arch = "aarch64")]
+            Isa::Neon => attend_span(Neon::<false>, head, span),
             _ => attend_span(Scalar, head, span),
         }
     }

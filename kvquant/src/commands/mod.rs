@@ -51,7 +51,8 @@ Options follow a colon: kivi-2:window=512,group=64,sinks=4
   jensen           logits corrected for the noise of packed keys
 
 Environment:
-  KVQUANT_ISA      vector instructions of the kernels: scalar, avx2 or avx512; the best if absent
+  KVQUANT_ISA      vector instructions of the kernels: scalar, avx2, avx512, neon or neon-dot; the
+                   best if absent
 
 Example:
   kvquant generate --kv small --prompt \"The capital of France?\""

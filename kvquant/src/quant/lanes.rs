@@ -69,7 +69,8 @@ pub(super) fn nearest_code(x: f32, most: f32) -> f32 {
     (unsafe { (within + 0.5).to_int_unchecked::<i32>() }) as f32
 }
 
-/// Calls a function that is compiled for each form of vector instructions, in the form of this process.
+/// Calls a function that is compiled for each form of vector instructions, in the form of this process. On 64-bit Arm
+/// that is once: NEON is what plain code is compiled for there.
 macro_rules! in_form_of_process {
     ($function:path, ($($argument:ident: $type:ty),*) $(-> $result:ty)?) => {{
         #[cfg(target_arch = "x86_64")]

@@ -7,6 +7,8 @@
 pub(super) mod avx2;
 #[cfg(target_arch = "x86_64")]
 pub(super) mod avx512;
+#[cfg(target_arch = "aarch64")]
+pub(super) mod neon;
 pub(super) mod scalar;
 #[cfg(test)]
 mod tests;
@@ -31,6 +33,10 @@ pub(super) struct Product<'a> {
     pub(super) n_blocks: usize,
     pub(super) block_stride: usize,
     /// How much further the tiles are that will be asked for next.
+    #[cfg_attr(
+        not(target_arch = "x86_64"),
+        expect(dead_code, reason = "AVX-512's loops alone are known to gain by it")
+    )]
     pub(super) ahead: usize,
     /// Of a block.
     pub(super) levels: &'a [Level],

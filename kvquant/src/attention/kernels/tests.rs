@@ -8,20 +8,34 @@ use proptest::prelude::*;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
+/// What a macro gives for the kernels of a form.
+macro_rules! in_form {
+    ($isa:expr, $with:ident) => {
+        match $isa {
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx2 => $with!(avx2::Avx2),
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx512 => $with!(avx512::Avx512),
+            #[cfg(target_arch = "aarch64")]
+            Isa::Neon => $with!(neon::Neon::<false>),
+            #[cfg(target_arch = "aarch64")]
+            Isa::NeonDot => $with!(neon::Neon::<true>),
+            _ => $with!(Scalar),
+        }
+    };
+}
+
 /// Sums of every form that this processor has.
 fn sums(product: &Product<'_>, n_rows: usize) -> Vec<(Isa, Vec<Sums>)> {
     let run = |isa: Isa| {
         let mut sums = vec![[7; LANES]; n_rows];
-        // SAFETY: the processor has this form.
-        unsafe {
-            match isa {
-                #[cfg(target_arch = "x86_64")]
-                Isa::Avx2 => avx2::Avx2.products(product, &mut sums),
-                #[cfg(target_arch = "x86_64")]
-                Isa::Avx512 => avx512::Avx512.products(product, &mut sums),
-                _ => Scalar.products(product, &mut sums),
-            }
+        macro_rules! with {
+            ($k:expr) => {
+                $k.products(product, &mut sums)
+            };
         }
+        // SAFETY: the processor has this form.
+        unsafe { in_form!(isa, with) };
         (isa, sums)
     };
     Isa::available().map(run).collect()
@@ -163,9 +177,9 @@ unsafe fn lanes<K: Kernels>(k: K, a: &Vector, b: &Vector) -> Vec<f32> {
         let mut wide = [0.0; 13];
         k.widen(&halves, &mut wide);
         all.extend(wide);
-        let table: Vec<i8> = (0..128).map(|at| (at * 5 % 127) as i8).collect();
-        let indices: Vec<u8> = (0..128).map(|at| (at * 11 % 128) as u8).collect();
-        for (n_table, n) in [(128, 128), (128, 64), (100, 30)] {
+        let table: Vec<i8> = (0..192).map(|at| (at * 5 % 127) as i8).collect();
+        let indices: Vec<u8> = (0..128).map(|at| (at * 11 % 251) as u8).collect();
+        for (n_table, n) in [(192, 120), (128, 128), (128, 64), (100, 30)] {
             let mut out = vec![0; n];
             let indices: Vec<u8> = indices[..n].iter().map(|index| index % n_table).collect();
             k.gather(&table[..usize::from(n_table)], &indices, &mut out);
@@ -173,6 +187,72 @@ unsafe fn lanes<K: Kernels>(k: K, a: &Vector, b: &Vector) -> Vec<f32> {
         }
     }
     all
+}
+
+/// Rounding of sums of up to 130 terms in any order, as a part of the sum of their sizes.
+const MAX_ROUNDING: f32 = 1e-5;
+
+/// Logits and outputs of rows by one form.
+///
+/// # Safety
+/// The processor has it.
+unsafe fn of_rows<K: Kernels, T: Element>(
+    k: K,
+    keys: &KeyRows<'_, T>,
+    values: &ValueRows<'_, T>,
+    n_rows: usize,
+) -> Vec<f32> {
+    let (mut logits, mut outputs) = (vec![[7.0; CHUNK]; n_rows], vec![0.5; n_rows * values.stride]);
+    // SAFETY: as the caller says.
+    unsafe {
+        k.multiply_keys(keys, &mut logits);
+        k.add_values(values, &mut outputs);
+    }
+    logits.into_iter().flatten().chain(outputs).collect()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    /// Heads and rows of any lengths, tokens that fill no block.
+    #[test]
+    fn rows_are_the_same_in_every_form(
+        head_dim in 1usize..131, n_rows in 1usize..10, n_tokens in 1usize..130, n_blocks in 0usize..9,
+        seed in any::<u64>(),
+    ) {
+        let mut rng = ChaCha8Rng::seed_from_u64(seed);
+        let mut numbers = |n: usize| -> Vec<f32> {
+            (0..n).map(|_| f16::from_f32(rng.random_range(-2.0f32..2.0)).to_f32()).collect()
+        };
+        let stride = head_dim.next_multiple_of(VECTOR);
+        let (keys, values) = (numbers(n_blocks * VECTOR * head_dim), numbers(n_tokens * head_dim));
+        let (queries, weights) = (numbers(n_rows * stride), numbers(n_rows * CHUNK));
+        let halves = |numbers: &[f32]| -> Vec<f16> { numbers.iter().copied().map(f16::from_f32).collect() };
+        let (half_keys, half_values) = (halves(&keys), halves(&values));
+        let keys = KeyRows { keys: &keys, n_blocks, queries: &queries, stride, head_dim };
+        let values = ValueRows { values: &values, weights: &weights, n_tokens, head_dim, stride };
+        let half_keys = KeyRows { keys: &half_keys, n_blocks, queries: &queries, stride, head_dim };
+        let half_values =
+            ValueRows { values: &half_values, weights: &weights, n_tokens, head_dim, stride };
+        // SAFETY: plain loops.
+        let expected = unsafe { of_rows(Scalar, &keys, &values, n_rows) };
+        for isa in Isa::available() {
+            macro_rules! with {
+                ($k:expr) => {
+                    [of_rows($k, &keys, &values, n_rows), of_rows($k, &half_keys, &half_values, n_rows)]
+                };
+            }
+            // SAFETY: the processor has this form.
+            let found = unsafe { in_form!(isa, with) };
+            for found in found {
+                for (at, (found, expected)) in found.iter().zip(&expected).enumerate() {
+                    // No number is greater than 2.
+                    let size = 4.0 * head_dim.max(n_tokens) as f32;
+                    prop_assert!((found - expected).abs() <= MAX_ROUNDING * size, "{} {}: {} not {}", isa, at, found, expected);
+                }
+            }
+        }
+    }
 }
 
 #[test]
@@ -184,16 +264,13 @@ fn lanes_are_the_same_in_every_form() {
         // SAFETY: plain loops.
         let expected = unsafe { lanes(Scalar, &a, &b) };
         for isa in Isa::available() {
+            macro_rules! with {
+                ($k:expr) => {
+                    lanes($k, &a, &b)
+                };
+            }
             // SAFETY: the processor has this form.
-            let found = unsafe {
-                match isa {
-                    #[cfg(target_arch = "x86_64")]
-                    Isa::Avx2 => lanes(avx2::Avx2, &a, &b),
-                    #[cfg(target_arch = "x86_64")]
-                    Isa::Avx512 => lanes(avx512::Avx512, &a, &b),
-                    _ => lanes(Scalar, &a, &b),
-                }
-            };
+            let found = unsafe { in_form!(isa, with) };
             assert_eq!(found, expected, "{isa}");
         }
     }

@@ -55,12 +55,11 @@ impl Activations {
         let n_blocks = n_rows * self.n_blocks;
         self.blocks.resize(n_blocks.max(self.blocks.len()), Block::default());
         match isa {
-            Isa::Scalar => self.round(rows),
             #[cfg(target_arch = "x86_64")]
             // SAFETY: the processor has the instructions.
             Isa::Avx2 | Isa::Avx512 => unsafe { self.round_avx2(rows) },
-            #[cfg(not(target_arch = "x86_64"))]
-            Isa::Avx2 | Isa::Avx512 => unreachable!("no such processor has {isa}"),
+            // Where there is NEON, plain loops are compiled for it.
+            _ => self.round(rows),
         }
     }
 

@@ -19,7 +19,7 @@ pub enum Format {
 }
 
 /// Flips the sign bit of a byte: codes with a sign are kept as bytes without one, 128 greater.
-const SIGN: u8 = 0x80;
+pub(super) const SIGN: u8 = 0x80;
 
 impl Format {
     /// Bytes of the scale and the minimum of a block of one output.
@@ -101,7 +101,7 @@ pub(super) trait Codes {
     const FORMAT: Format;
     /// Bytes of the scales of a panel's block, behind which are its codes.
     #[cfg_attr(
-        not(target_arch = "x86_64"),
+        not(any(target_arch = "x86_64", target_arch = "aarch64")),
         expect(dead_code, reason = "plain loops ask the format")
     )]
     const SCALE_BYTES: usize = LANES * Self::FORMAT.scale_bytes();

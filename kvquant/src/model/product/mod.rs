@@ -15,6 +15,8 @@ mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx512;
 mod format;
+#[cfg(target_arch = "aarch64")]
+mod neon;
 mod output;
 mod pack;
 mod scalar;
@@ -191,6 +193,10 @@ impl Tile<'_> {
                 (Isa::Avx512, format) => avx512::multiply(format, self),
                 #[cfg(target_arch = "x86_64")]
                 (Isa::Avx2, format) => avx2::multiply(format, self),
+                #[cfg(target_arch = "aarch64")]
+                (Isa::NeonDot, format) => neon::multiply::<true>(format, self),
+                #[cfg(target_arch = "aarch64")]
+                (Isa::Neon, format) => neon::multiply::<false>(format, self),
                 (_, Format::Q8_0) => scalar::multiply::<Q8_0>(self),
                 (_, Format::Q4_0) => scalar::multiply::<Q4_0>(self),
                 (_, Format::Q4_1) => scalar::multiply::<Q4_1>(self),

@@ -1,5 +1,10 @@
 //! Which vector instructions the kernels use.
 
+#[cfg(target_arch = "aarch64")]
+pub(crate) mod neon;
+
+#[cfg(target_arch = "aarch64")]
+use std::arch::is_aarch64_feature_detected;
 use std::fmt;
 use std::str::FromStr;
 use std::sync::OnceLock;
@@ -13,11 +18,15 @@ pub enum Isa {
     Avx2,
     /// 512-bit vectors with dot products of bytes (VNNI) and byte permutations (VBMI).
     Avx512,
+    /// 128-bit vectors of 64-bit Arm, which every such processor has.
+    Neon,
+    /// The same with dot products of bytes.
+    NeonDot,
 }
 
 impl Isa {
-    /// All of them, the slowest first.
-    pub const ALL: [Isa; 3] = [Isa::Scalar, Isa::Avx2, Isa::Avx512];
+    /// All of them, of each architecture the slowest first.
+    pub const ALL: [Isa; 5] = [Isa::Scalar, Isa::Avx2, Isa::Avx512, Isa::Neon, Isa::NeonDot];
 
     /// Whether this processor can run it.
     pub fn is_available(self) -> bool {
@@ -34,8 +43,14 @@ impl Isa {
                     && is_x86_feature_detected!("avx512vnni")
                     && is_x86_feature_detected!("avx512vbmi")
             }
+            #[cfg(target_arch = "aarch64")]
+            Isa::Neon => has_neon(),
+            #[cfg(target_arch = "aarch64")]
+            Isa::NeonDot => has_neon() && is_aarch64_feature_detected!("dotprod"),
             #[cfg(not(target_arch = "x86_64"))]
             Isa::Avx2 | Isa::Avx512 => false,
+            #[cfg(not(target_arch = "aarch64"))]
+            Isa::Neon | Isa::NeonDot => false,
         }
     }
 
@@ -74,12 +89,20 @@ fn has_avx2() -> bool {
         && is_x86_feature_detected!("f16c")
 }
 
+/// The kernels take four bytes in memory for the lowest ones of a register.
+#[cfg(target_arch = "aarch64")]
+fn has_neon() -> bool {
+    cfg!(target_endian = "little") && is_aarch64_feature_detected!("neon")
+}
+
 impl fmt::Display for Isa {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Isa::Scalar => "scalar",
             Isa::Avx2 => "avx2",
             Isa::Avx512 => "avx512",
+            Isa::Neon => "neon",
+            Isa::NeonDot => "neon-dot",
         })
     }
 }
@@ -110,5 +133,15 @@ mod tests {
         assert!(Isa::current().is_available());
         let message = Isa::force("sse").unwrap_err();
         assert!(message.starts_with("no vector instructions `sse`; this processor has scalar"));
+    }
+
+    #[test]
+    fn other_processors_have_other_forms() {
+        let is_arm = cfg!(target_arch = "aarch64");
+        assert_eq!(Isa::Neon.is_available(), is_arm);
+        for other in if is_arm { [Isa::Avx2, Isa::Avx512] } else { [Isa::Neon, Isa::NeonDot] } {
+            let message = Isa::force(&other.to_string()).unwrap_err();
+            assert!(message.starts_with(&format!("no vector instructions `{other}`")), "{message}");
+        }
     }
 }
