@@ -365,13 +365,18 @@ unsafe fn products_of<const R: usize, const V: usize, const HAS_DOT: bool, const
             }
             level_tiles = level_tiles.add(level.bytes());
         }
-        for (sums, totals) in sums.iter_mut().zip(totals) {
-            for at in 0..V {
-                let sums = sums.as_mut_ptr().add((vector + at) * WIDTH);
-                vst1q_s32(sums, totals[0][at]);
-                vst1q_s32(sums.add(VECTOR), vshrq_n_s32::<2>(totals[1][at]));
-                vst1q_s32(sums.add(2 * VECTOR), vshrq_n_s32::<4>(totals[2][at]));
-                vst1q_s32(sums.add(3 * VECTOR), totals[3][at]);
+        for (sums, slots) in sums.iter_mut().zip(totals) {
+            for (slot, totals) in slots.into_iter().enumerate() {
+                for (at, total) in totals.into_iter().enumerate() {
+                    // As much too great as the digits of the slot were.
+                    let total = match slot {
+                        1 => vshrq_n_s32::<2>(total),
+                        2 => vshrq_n_s32::<4>(total),
+                        _ => total,
+                    };
+                    let lane = slot * VECTOR + (vector + at) * WIDTH;
+                    vst1q_s32(sums.as_mut_ptr().add(lane), total);
+                }
             }
         }
     }
