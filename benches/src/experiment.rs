@@ -5,12 +5,13 @@ use common::progress::Progress;
 use common::report::{Claim, Provenance, Record, Timestamp};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use serde_json::Value;
-use std::path::Path;
+use serde_json::{Value, json};
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 /// Quick shows that a result is there in a few minutes; full is what docs report.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Size {
     /// Few windows, few settings.
     Quick,
@@ -48,6 +49,15 @@ pub trait AnyExperiment {
         provenance: &Provenance,
         progress: &Progress,
     ) -> (Option<Record>, Vec<Claim>);
+
+    /// The record that an earlier run of the same thing left in a folder, and its claims: of the same size, from the
+    /// same commit, on the same machine.
+    fn kept(
+        &self,
+        folder: &Path,
+        size: Size,
+        provenance: &Provenance,
+    ) -> Option<(Record, Vec<Claim>)>;
 }
 
 impl<E: Experiment> AnyExperiment for E {
@@ -63,7 +73,10 @@ impl<E: Experiment> AnyExperiment for E {
     ) -> (Option<Record>, Vec<Claim>) {
         let (started, clock) = (Timestamp::now(), Instant::now());
         match self.run(size, progress) {
-            Ok((metrics, configuration)) => {
+            Ok((metrics, mut configuration)) => {
+                if let Value::Object(fields) = &mut configuration {
+                    fields.insert(SIZE.to_owned(), json!(size));
+                }
                 let claims = self.claims(&metrics);
                 let metrics = serde_json::to_value(metrics).expect("metrics are plain data");
                 let elapsed = (started, clock.elapsed().as_secs_f64());
@@ -74,19 +87,45 @@ impl<E: Experiment> AnyExperiment for E {
             Err(error) => (None, self.open_claims(&format!("{error:#}"))),
         }
     }
+
+    fn kept(
+        &self,
+        folder: &Path,
+        size: Size,
+        provenance: &Provenance,
+    ) -> Option<(Record, Vec<Claim>)> {
+        // Nobody knows whether a source with changes is the same.
+        let commit = provenance.commit.as_ref().filter(|_| !provenance.dirty)?;
+        let record = Record::read(&file_of(self, folder)).ok()?;
+        let is_same = record.commit.as_ref() == Some(commit)
+            && !record.dirty
+            && record.host == provenance.host
+            && record.configuration.get(SIZE) == Some(&json!(size));
+        let metrics = serde_json::from_value(record.metrics.clone()).ok().filter(|_| is_same)?;
+        Some((record, self.claims(&metrics)))
+    }
 }
 
-/// Reads the newest record of an experiment, if there is one. `runs` has a folder a run, whose name
-/// begins with the date; a run needn't have all experiments.
+/// Where the size is in a record's configuration.
+const SIZE: &str = "size";
+
+fn file_of(experiment: &impl Experiment, folder: &Path) -> PathBuf {
+    folder.join(format!("{}.json", experiment.name()))
+}
+
+/// Reads the newest record of an experiment, if there is one. `runs` is the folder of one run, or has one for each run,
+/// whose name begins with the date; a run needn't have all experiments.
 pub fn read<E: Experiment>(
     experiment: &E,
     runs: &Path,
 ) -> anyhow::Result<Option<(Record, E::Metrics)>> {
-    let name = format!("{}.json", Experiment::name(experiment));
-    let folders = std::fs::read_dir(runs)
+    let own = Some(file_of(experiment, runs));
+    let of_runs = std::fs::read_dir(runs)
         .with_context(|| format!("can't read {}", runs.display()))?
-        .filter_map(|entry| Some(entry.ok()?.path().join(&name)).filter(|path| path.is_file()));
-    let Some(path) = folders.max() else { return Ok(None) };
+        .filter_map(|entry| Some(file_of(experiment, &entry.ok()?.path())))
+        .filter(|path| path.is_file());
+    let newest = own.filter(|path| path.is_file()).or_else(|| of_runs.max());
+    let Some(path) = newest else { return Ok(None) };
     let record = Record::read(&path)?;
     let metrics = serde_json::from_value(record.metrics.clone())
         .with_context(|| format!("{}: metrics of another form; run it again", path.display()))?;

@@ -2,10 +2,12 @@
 //! against the papers; `docs` keeps the generated parts of the documentation true to the records.
 
 mod allocator;
+mod check;
 mod docs;
 mod experiment;
 mod kvquant;
 mod longnn;
+mod report;
 mod reproduce;
 mod unicron;
 
@@ -22,7 +24,8 @@ static ALLOCATOR: allocator::Allocator = allocator::Allocator::new();
 #[command(after_help = "\
 Examples:
   cargo reproduce                        every finished system, a few minutes
-  cargo reproduce --full --records DIR   all tables and figures, about an hour
+  cargo reproduce --full --records DIR   all tables and figures, hours; started again, it goes on
+  cargo reproduce check --against DIR    hold the newest run against an earlier one
   cargo reproduce docs                   write the generated parts of docs/ from the records")]
 struct Cli {
     #[command(flatten)]
@@ -33,6 +36,7 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    Check(check::Check),
     Docs(docs::Docs),
     /// What a process holds, for the experiment that starts it
     #[command(hide = true)]
@@ -45,6 +49,7 @@ fn main() -> ExitCode {
     }
     let cli = Cli::parse();
     common::command::run_main(|| match cli.command {
+        Some(Command::Check(check)) => check.run(),
         Some(Command::Docs(docs)) => docs.run(),
         Some(Command::Resident(process)) => process.run(),
         None => cli.reproduce.run(),

@@ -1,14 +1,15 @@
 //! `cargo reproduce`
 
 use crate::experiment::{AnyExperiment, Size};
-use crate::{kvquant, longnn, unicron};
+use crate::{kvquant, longnn, report, unicron};
 use anyhow::Context;
 use clap::{Args, ValueEnum};
 use common::command::{BadInput, print, provenance, workspace_root};
 use common::device;
-use common::progress::Progress;
-use common::report::{Provenance, Timestamp, claims_table};
+use common::progress::{Progress, Unit};
+use common::report::{Provenance, Record, Timestamp, claims_table};
 use serde_json::json;
+use std::io::Write;
 use std::path::{Path, PathBuf};
 
 #[derive(Debug, Args)]
@@ -25,9 +26,16 @@ pub struct Reproduce {
     /// Also write claims and records into one JSON file
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
-    /// Folder for one record an experiment [default: runs/DATE-HOST in the workspace]
+    /// Folder for one record an experiment [default: runs/DATE-HOST in the workspace]. A run that is
+    /// started again goes on: records of the same commit, size and machine are kept
     #[arg(long, value_name = "DIR")]
     records: Option<PathBuf>,
+    /// Run everything anew, whatever records there are
+    #[arg(long)]
+    again: bool,
+    /// The report, one self-contained page [default: report.html beside the records]
+    #[arg(long, value_name = "FILE")]
+    report: Option<PathBuf>,
 }
 
 /// The finished systems.
@@ -49,23 +57,40 @@ impl Reproduce {
         let folder = self.records.clone().unwrap_or_else(default_folder);
         let (provenance, progress) = (suite_provenance(), Progress::stderr());
         let (mut claims, mut records) = (Vec::new(), Vec::new());
+        let bar = progress.bar("reproduce", Some(experiments.len() as u64), Unit::Items("results"));
         for experiment in experiments {
-            let (record, of_experiment) = experiment.record(size, &provenance, &progress);
+            let name = experiment.name();
+            bar.message(name.clone());
+            let kept = experiment.kept(&folder, size, &provenance).filter(|_| !self.again);
+            let (outcome, of_experiment) = match kept {
+                Some((record, claims)) => (Outcome::Kept(record), claims),
+                None => {
+                    let (record, claims) = experiment.record(size, &provenance, &progress);
+                    (record.map_or(Outcome::Failed, Outcome::Ran), claims)
+                }
+            };
             // On disk before the next one starts.
-            if let Some(record) = record {
-                record.write(&folder.join(format!("{}.json", experiment.name())))?;
-                records.push(record);
+            if let Outcome::Ran(record) = &outcome {
+                record.write(&folder.join(format!("{name}.json")))?;
             }
+            progress.suspend(|| say(&outcome.line(&name)));
+            records.extend(outcome.into_record());
             claims.extend(of_experiment);
+            bar.advance(1);
         }
+        bar.finish();
         if let Some(path) = &self.json {
             let report = json!({ "claims": claims, "records": records });
             let text = serde_json::to_string_pretty(&report)? + "\n";
             std::fs::write(path, text)
                 .with_context(|| format!("can't write {}", path.display()))?;
         }
+        let path = self.report.clone().unwrap_or_else(|| folder.join("report.html"));
+        let page = report::page(&folder, &claims, &provenance)?;
+        common::files::replace(&path, |file| file.write_all(page.to_html().as_bytes()))
+            .with_context(|| format!("can't write {}", path.display()))?;
         print(&claims_table(&claims).to_text())?;
-        progress.suspend(|| say(&format!("records in {}", folder.display())));
+        say(&format!("records in {}\nreport in {}", folder.display(), path.display()));
         Ok(())
     }
 
@@ -83,6 +108,32 @@ impl Reproduce {
             experiments.retain(|experiment| self.only.contains(&experiment.name()));
         }
         Ok(experiments)
+    }
+}
+
+/// What became of an experiment.
+enum Outcome {
+    Ran(Record),
+    /// By an earlier run.
+    Kept(Record),
+    Failed,
+}
+
+impl Outcome {
+    /// In a line, for a log.
+    fn line(&self, name: &str) -> String {
+        match self {
+            Outcome::Ran(record) => format!("{name}: {:.0} s", record.seconds),
+            Outcome::Kept(record) => format!("{name}: kept from {}", record.started),
+            Outcome::Failed => format!("{name}: not run"),
+        }
+    }
+
+    fn into_record(self) -> Option<Record> {
+        match self {
+            Outcome::Ran(record) | Outcome::Kept(record) => Some(record),
+            Outcome::Failed => None,
+        }
     }
 }
 

@@ -44,8 +44,8 @@ pub struct Docs {
 /// What the records say: text for marked parts by name, and whole files by path.
 #[derive(Debug, Default)]
 pub struct Generated {
-    parts: BTreeMap<&'static str, String>,
-    files: BTreeMap<PathBuf, String>,
+    pub parts: BTreeMap<&'static str, String>,
+    pub files: BTreeMap<PathBuf, String>,
     /// Of all systems.
     claims: Vec<Claim>,
     /// One figure a system.
@@ -56,11 +56,7 @@ impl Docs {
     /// Runs the command.
     pub fn run(self) -> anyhow::Result<()> {
         let root = workspace_root().context("run this inside the workspace")?;
-        let mut generated = Generated::default();
-        let runs = root.join("benches/runs");
-        kvquant::generate(&runs, &mut generated)?;
-        longnn::generate(&runs, &mut generated)?;
-        unicron::generate(&runs, &mut generated)?;
+        let mut generated = from_records(&root.join("benches/runs"))?;
         headlines::generate(&mut generated);
         reference::generate(&mut generated);
         let mut stale = Vec::new();
@@ -91,6 +87,23 @@ impl Docs {
         }
         check::run(&root)
     }
+}
+
+/// What the newest records below `runs` say, or those in it.
+///
+/// # Errors
+/// If a record can't be read.
+pub fn from_records(runs: &Path) -> anyhow::Result<Generated> {
+    let mut generated = Generated::default();
+    kvquant::generate(runs, &mut generated)?;
+    longnn::generate(runs, &mut generated)?;
+    unicron::generate(runs, &mut generated)?;
+    Ok(generated)
+}
+
+/// Whether a part still waits for its record.
+pub fn is_pending(part: &str) -> bool {
+    part.contains(PENDING)
 }
 
 /// README.md and every Markdown file below docs/.

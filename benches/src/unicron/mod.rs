@@ -34,7 +34,7 @@ mod unwatched;
 
 pub use calibration::{Calibration, CalibrationMetrics, RunError};
 pub use dashboard::{Dashboard, DashboardMetrics};
-pub use detection::{Detection, DetectionMetrics};
+pub use detection::{Detection, DetectionMetrics, DetectionRow};
 pub use efficiency::Efficiency;
 pub use efficiency::metrics::{AllocationRow, EfficiencyMetrics, PolicyRow};
 pub use hangs::{Hangs, HangsMetrics};

@@ -4,30 +4,27 @@ mod gpu;
 mod plans;
 mod speed;
 
-use super::{Generated, pending, with_source};
+use super::{Generated, part, pending, with_source};
 use crate::experiment::{Experiment, Size, read};
 use crate::kvquant::{
     AnchorMetrics, Anchors, Asymmetry, AsymmetryMetrics, Errors, Memory, MemoryMetrics, PlanScore,
     SMOLLM2,
 };
-use anyhow::Context;
 use common::report::{Align, Axis, Claim, Interval, Plot, Series, Table, claims_table};
 use kvquant::analysis::figures::{self, STEPS};
 use std::path::Path;
 
-const MISSING: &str = "a record of kvquant is missing below benches/runs";
 const FOLDER: &str = "docs/kvquant";
 const SMALL: Asymmetry = Asymmetry { model: SMOLLM2 };
 
 /// Reads the newest records below `runs` and adds what they say.
 pub fn generate(runs: &Path, generated: &mut Generated) -> anyhow::Result<()> {
-    let (memory_record, memory) = read(&Memory, runs)?.context(MISSING)?;
-    let (anchors_record, anchors) = read(&Anchors, runs)?.context(MISSING)?;
-    let (asymmetry_record, asymmetry) = read(&SMALL, runs)?.context(MISSING)?;
     let claims: Vec<Claim> = [
-        Memory.claims(&memory),
-        Anchors.claims(&anchors),
-        SMALL.claims(&asymmetry),
+        part(&Memory, "kvquant-memory", runs, generated, |record, metrics| {
+            with_source(&memory_table(metrics), record)
+        })?,
+        anchors(runs, generated)?,
+        asymmetry(runs, generated)?,
         second_model(runs, generated)?,
         errors(runs, generated)?,
         plans::generate(runs, generated)?,
@@ -35,20 +32,36 @@ pub fn generate(runs: &Path, generated: &mut Generated) -> anyhow::Result<()> {
         gpu::generate(runs, generated)?,
     ]
     .concat();
-    let parts = [
-        ("kvquant-claims", claims_table(&claims).to_markdown()),
-        ("kvquant-memory", with_source(&memory_table(&memory), &memory_record)),
-        ("kvquant-windows", with_source(&window_table(&anchors), &anchors_record)),
-        ("kvquant-llama-cpp", with_source(&format_table(&anchors), &anchors_record)),
-        ("kvquant-asymmetry", with_source(&asymmetry_table(&asymmetry), &asymmetry_record)),
-        ("kvquant-asymmetry-verdict", asymmetry_verdict(&asymmetry)),
-        ("kvquant-one-side", with_source(&one_side_table(&asymmetry), &asymmetry_record)),
-    ];
-    generated.parts.extend(parts);
+    generated.parts.insert("kvquant-claims", claims_table(&claims).to_markdown());
     generated.claims.extend(claims);
-    let plot = asymmetry_plot(&asymmetry).to_svg()?.into_string();
-    generated.files.insert(Path::new(FOLDER).join("asymmetry.svg"), plot);
     Ok(())
+}
+
+fn anchors(runs: &Path, generated: &mut Generated) -> anyhow::Result<Vec<Claim>> {
+    let parts = ["kvquant-windows", "kvquant-llama-cpp"];
+    let Some((record, metrics)) = read(&Anchors, runs)? else {
+        return Ok(pending(&Anchors, generated, &parts));
+    };
+    let texts = [window_table(&metrics), format_table(&metrics)];
+    let texts = texts.map(|table| with_source(&table, &record));
+    generated.parts.extend(parts.into_iter().zip(texts));
+    Ok(Anchors.claims(&metrics))
+}
+
+fn asymmetry(runs: &Path, generated: &mut Generated) -> anyhow::Result<Vec<Claim>> {
+    let parts = ["kvquant-asymmetry", "kvquant-asymmetry-verdict", "kvquant-one-side"];
+    let Some((record, metrics)) = read(&SMALL, runs)? else {
+        return Ok(pending(&SMALL, generated, &parts));
+    };
+    let texts = [
+        with_source(&asymmetry_table(&metrics), &record),
+        asymmetry_verdict(&metrics),
+        with_source(&one_side_table(&metrics), &record),
+    ];
+    generated.parts.extend(parts.into_iter().zip(texts));
+    let plot = asymmetry_plot(&metrics).to_svg()?.into_string();
+    generated.files.insert(Path::new(FOLDER).join("asymmetry.svg"), plot);
+    Ok(SMALL.claims(&metrics))
 }
 
 /// The same sweep on the second model.

@@ -1,21 +1,20 @@
 //! The live system's page: what is measured on clusters of real processes.
 
-use crate::docs::{Generated, part, with_source};
+use crate::docs::{Generated, part, pending, with_source};
+use crate::experiment::{Experiment, read};
 use crate::unicron::{
-    Dashboard, DashboardMetrics, Detection, DetectionMetrics, Hangs, HangsMetrics, Overhead,
-    OverheadMetrics, PyTorchOverhead, PyTorchOverheadMetrics, PyTorchRecovery,
+    Dashboard, DashboardMetrics, Detection, DetectionMetrics, DetectionRow, Hangs, HangsMetrics,
+    Overhead, OverheadMetrics, PyTorchOverhead, PyTorchOverheadMetrics, PyTorchRecovery,
     PyTorchRecoveryMetrics, Reduction, ReductionMetrics, Scale, ScaleMetrics,
 };
-use common::report::{Align, Claim, Table};
+use common::report::{Align, Axis, Claim, Plot, Series, Table};
 use common::statistics::{median, quantile};
 use std::path::Path;
 
 /// Adds what the newest records below `runs` say.
 pub fn generate(runs: &Path, generated: &mut Generated) -> anyhow::Result<Vec<Claim>> {
     let claims = [
-        part(&Detection, "unicron-detection", runs, generated, |record, metrics| {
-            with_source(&detection_table(metrics), record)
-        })?,
+        detection(runs, generated)?,
         part(&Overhead, "unicron-overhead", runs, generated, |record, metrics| {
             with_source(&overhead_table(metrics), record)
         })?,
@@ -39,6 +38,36 @@ pub fn generate(runs: &Path, generated: &mut Generated) -> anyhow::Result<Vec<Cl
         })?,
     ];
     Ok(claims.concat())
+}
+
+fn detection(runs: &Path, generated: &mut Generated) -> anyhow::Result<Vec<Claim>> {
+    let Some((record, metrics)) = read(&Detection, runs)? else {
+        return Ok(pending(&Detection, generated, &["unicron-detection"]));
+    };
+    generated.parts.insert("unicron-detection", with_source(&detection_table(&metrics), &record));
+    let plot = recovery_plot(&metrics).to_svg()?.into_string();
+    generated.files.insert(Path::new(super::FOLDER).join("recovery.svg"), plot);
+    Ok(Detection.claims(&metrics))
+}
+
+/// How many injections of each fault the cluster has recovered from, by the time since.
+fn recovery_plot(metrics: &DetectionMetrics) -> Plot {
+    let series = |row: &DetectionRow| {
+        let mut times = row.recovered_ms.clone();
+        times.sort_by(f64::total_cmp);
+        let n = times.len() as f64;
+        let steps = times.iter().enumerate().flat_map(|(at, ms)| {
+            [(ms / 1e3, 100.0 * at as f64 / n), (ms / 1e3, 100.0 * (at + 1) as f64 / n)]
+        });
+        let start = std::iter::once((0.0, 0.0));
+        Series::new(row.fault.clone(), start.chain(steps).collect()).without_markers()
+    };
+    let plot = Plot::new(
+        "From a fault to the next committed iteration",
+        Axis::linear("seconds since the fault"),
+        Axis::linear("recovered, % of the injections"),
+    );
+    metrics.rows.iter().map(series).fold(plot, Plot::series)
 }
 
 /// Times by fault.

@@ -1,0 +1,199 @@
+//! The report of a run: one page with what the claims are held against, plots and tables.
+//!
+//! Plots and tables are those of docs/, made from the records of this run instead of the committed ones, so that a
+//! reader sees the same things in both.
+
+mod markdown;
+
+use crate::docs::{self, Generated};
+use common::report::{Claim, Page, Provenance, Section, Svg, Timestamp, claims_table};
+use std::path::Path;
+
+/// What the page shows of a result, if the run has it.
+struct Topic {
+    title: &'static str,
+    text: &'static str,
+    /// Files of docs/ and their captions.
+    figures: &'static [(&'static str, &'static str)],
+    /// Generated parts of docs/.
+    parts: &'static [&'static str],
+}
+
+const TOPICS: [Topic; 9] = [
+    Topic {
+        title: "kvquant: perplexity against bits",
+        text: "A plan says how many bits each layer's keys and values get. Bits are all told: codes, scales, the \
+               half-precision window and sinks.",
+        figures: &[("docs/kvquant/plans.svg", "Loss over half precision against bits per element")],
+        parts: &["kvquant-presets", "kvquant-memory"],
+    },
+    Topic {
+        title: "kvquant: errors of keys and of values along the attention",
+        text: "The paper's observation: an error of keys passes through the softmax, one of values doesn't.",
+        figures: &[
+            ("docs/kvquant/errors-by-layer.svg", "Squared error over square, by layer"),
+            (
+                "docs/kvquant/asymmetry.svg",
+                "Perplexity with high bits on l layers of keys, or of values",
+            ),
+        ],
+        parts: &["kvquant-errors"],
+    },
+    Topic {
+        title: "kvquant: decoding speed against context",
+        text: "Beside the same model with its cache in half precision, and llama.cpp where it is at hand.",
+        figures: &[("docs/kvquant/speed.svg", "Tokens per second against the tokens before")],
+        parts: &["kvquant-speed", "kvquant-attention"],
+    },
+    Topic {
+        title: "unicron: accumulated weighted FLOP/s under failures",
+        text: "All policies on the same failures, their own detection and recovery times.",
+        figures: &[
+            ("docs/unicron/trace-a.svg", "The paper's trace-a"),
+            ("docs/unicron/trace-b.svg", "The paper's trace-b"),
+        ],
+        parts: &["unicron-trace-a", "unicron-trace-b"],
+    },
+    Topic {
+        title: "unicron: a real trace",
+        text: "Failures of a production cluster, replayed.",
+        figures: &[],
+        parts: &["unicron-infinitehbd"],
+    },
+    Topic {
+        title: "unicron: recovery of a live cluster",
+        text: "Real processes, in which faults are injected.",
+        figures: &[("docs/unicron/recovery.svg", "From a fault to the next committed iteration")],
+        parts: &["unicron-detection", "unicron-pytorch-recovery"],
+    },
+    Topic {
+        title: "longnn: bases and the filters that they fit",
+        text: "",
+        figures: &[
+            ("docs/longnn/bases.svg", "Largest values of the basis"),
+            ("docs/longnn/fitted-filters.svg", "Given filters, fitted"),
+        ],
+        parts: &["longnn-fits"],
+    },
+    Topic {
+        title: "longnn: learned filters over the spectral density",
+        text: "What the model made of each graph; the shaded curve is how many eigenvalues there are.",
+        figures: &[
+            ("docs/longnn/cora.svg", "Cora"),
+            ("docs/longnn/chameleon.svg", "Chameleon"),
+            ("docs/longnn/squirrel.svg", "Squirrel"),
+        ],
+        parts: &[],
+    },
+    Topic {
+        title: "longnn: accuracy of all models",
+        text: "Mean test accuracy in percent, with its standard deviation over the splits.",
+        figures: &[],
+        parts: &["longnn-models", "longnn-lon"],
+    },
+];
+
+/// The page for the records in a folder.
+///
+/// # Errors
+/// If a record in it can't be read.
+pub fn page(records: &Path, claims: &[Claim], provenance: &Provenance) -> anyhow::Result<Page> {
+    let mut generated = docs::from_records(records)?;
+    let lead = "What the papers claim, what came out here, and what it looks like.";
+    let first = Section::new("Claims")
+        .table(claims_table(claims), "Goals that the suite has set itself are marked as such.");
+    let mut page = Page::new("Three systems papers, reproduced", lead).section(first);
+    for topic in &TOPICS {
+        if let Some(section) = topic.section(&mut generated) {
+            page = page.section(section);
+        }
+    }
+    Ok(page.section(origin(provenance)))
+}
+
+impl Topic {
+    /// Nothing if the run has nothing of it.
+    fn section(&self, generated: &mut Generated) -> Option<Section> {
+        let mut section = Section::new(self.title);
+        if !self.text.is_empty() {
+            section = section.text(self.text);
+        }
+        let mut is_empty = true;
+        for (path, caption) in self.figures {
+            if let Some(svg) = generated.files.remove(Path::new(path)) {
+                section = section.figure(Svg::trusted(svg), *caption);
+                is_empty = false;
+            }
+        }
+        for part in self.parts {
+            let text = generated.parts.get(part).filter(|text| !docs::is_pending(text));
+            for block in text.into_iter().flat_map(|text| markdown::blocks(text)) {
+                section = section.block(block);
+                is_empty = false;
+            }
+        }
+        (!is_empty).then_some(section)
+    }
+}
+
+/// What the results come from.
+fn origin(provenance: &Provenance) -> Section {
+    let Provenance { command, commit, dirty, host, versions } = provenance;
+    let commit = commit.as_deref().unwrap_or("no commit");
+    let changes = if *dirty { ", with changes that are in no commit" } else { "" };
+    let gibibytes = host.memory_bytes as f64 / (1u64 << 30) as f64;
+    Section::new("Where this comes from").code(command.clone()).text(format!(
+        "Commit {commit}{changes}; {}, {}. {}, {} logical cores, {gibibytes:.0} GiB of memory, {}. {}.",
+        versions.program,
+        versions.rustc,
+        host.cpu,
+        host.logical_cores,
+        host.os,
+        Timestamp::now(),
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use common::command::workspace_root;
+    use common::report::Verdict;
+
+    fn claims() -> Vec<Claim> {
+        vec![Claim {
+            system: "unicron".to_owned(),
+            claim: "a <claim>".to_owned(),
+            paper: "1".to_owned(),
+            here: "2".to_owned(),
+            verdict: Verdict::Differs,
+        }]
+    }
+
+    fn html(records: &Path) -> String {
+        let provenance = common::command::provenance("benches 0.1.0");
+        page(records, &claims(), &provenance).unwrap().to_html()
+    }
+
+    #[test]
+    fn committed_records_fill_every_topic() {
+        let html = html(&workspace_root().unwrap().join("benches/runs"));
+        for topic in &TOPICS {
+            assert!(html.contains(topic.title), "{}", topic.title);
+            for (path, caption) in topic.figures {
+                assert!(html.contains(caption), "{path}");
+            }
+        }
+        assert!(html.contains("a &lt;claim&gt;"));
+        // It is one file: nothing is loaded from elsewhere.
+        for loads in ["<script", "<link", "<img", "src=", "url(", "@import"] {
+            assert!(!html.contains(loads), "{loads}");
+        }
+    }
+
+    #[test]
+    fn a_run_without_records_has_its_claims() {
+        let folder = tempfile::tempdir().unwrap();
+        let html = html(folder.path());
+        assert!(html.contains("a &lt;claim&gt;") && !html.contains(TOPICS[0].title), "{html}");
+    }
+}
