@@ -1,5 +1,8 @@
 //! Lines that name errors without there being one (NVRx's guards: notes on the field, 4.7).
 
+use aho_corasick::{AhoCorasick, MatchKind};
+use std::sync::LazyLock;
+
 /// What begins advice. What stands before it on the line still counts.
 const ADVICE: [&str; 11] = [
     "CUDA kernel errors might be",
@@ -15,9 +18,15 @@ const ADVICE: [&str; 11] = [
     "Possible causes",
 ];
 
+/// Finds the first advice of a line in one pass.
+static FIRST_ADVICE: LazyLock<AhoCorasick> = LazyLock::new(|| {
+    let automaton = AhoCorasick::builder().match_kind(MatchKind::LeftmostFirst).build(ADVICE);
+    automaton.expect("a dozen short texts make a small automaton")
+});
+
 /// The line up to any advice in it.
 pub(super) fn without_advice(line: &str) -> &str {
-    let end = ADVICE.iter().filter_map(|advice| line.find(advice)).min().unwrap_or(line.len());
+    let end = FIRST_ADVICE.find(line).map_or(line.len(), |advice| advice.start());
     &line[..end]
 }
 
