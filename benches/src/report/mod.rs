@@ -157,7 +157,7 @@ fn origin(provenance: &Provenance) -> Section {
 mod tests {
     use super::*;
     use common::command::workspace_root;
-    use common::report::Verdict;
+    use common::report::{Verdict, escape};
 
     fn claims() -> Vec<Claim> {
         vec![Claim {
@@ -180,7 +180,7 @@ mod tests {
         for topic in &TOPICS {
             assert!(html.contains(topic.title), "{}", topic.title);
             for (path, caption) in topic.figures {
-                assert!(html.contains(caption), "{path}");
+                assert!(html.contains(&escape(caption)), "{path}");
             }
         }
         assert!(html.contains("a &lt;claim&gt;"));
