@@ -11,12 +11,17 @@ use kvquant::presets::Preset;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-/// One text under each plan, through both forms of attention.
+/// A text under each plan, through both forms of attention.
+///
+/// The weights' products are in single precision: with activations rounded to bytes, half precision alone differs by
+/// 0.05 %. A code of one or two bits that falls to the other side of a threshold moves a window by half a percent either
+/// way, so there are many windows.
 pub struct Fused;
 
 #[derive(Debug, Serialize, Deserialize)]
 pub struct FusedMetrics {
     pub context: usize,
+    pub windows: usize,
     pub plans: Vec<FusedRow>,
 }
 
@@ -49,13 +54,13 @@ impl Experiment for Fused {
     }
 
     fn run(&self, size: Size, progress: &Progress) -> anyhow::Result<(FusedMetrics, Value)> {
-        let setting = Setting::load(SMOLLM2, WeightFormat::Auto, progress)?;
+        let setting = Setting::load(SMOLLM2, WeightFormat::F32, progress)?;
         // The plain loops decode the whole history for each query: twice the tokens are four times the work.
-        let (context, plans) = match size {
-            Size::Full => (1536, &Preset::SEARCHED[..]),
-            Size::Quick => (192, &Preset::SEARCHED[..1]),
+        let (context, n, plans) = match size {
+            Size::Full => (512, 24, &Preset::SEARCHED[..]),
+            Size::Quick => (192, 1, &Preset::SEARCHED[..1]),
         };
-        let windows = Windows { context, skipped: 0, n: 1, rule: ScoringRule::All };
+        let windows = Windows { context, skipped: 0, n, rule: ScoringRule::All };
         let mut named = vec![NamedPlan::parse("f16")?, NamedPlan::parse("kivi-2")?];
         for preset in plans {
             named.push(setting.preset(*preset)?);
@@ -72,12 +77,14 @@ impl Experiment for Fused {
             bar.advance(1);
         }
         bar.finish();
-        Ok((FusedMetrics { context, plans: rows }, setting.configuration(windows)))
+        Ok((FusedMetrics { context, windows: n, plans: rows }, setting.configuration(windows)))
     }
 
     fn claims(&self, metrics: &FusedMetrics) -> Vec<Claim> {
+        // What one window says is mostly noise.
         let differences = metrics.plans.iter().map(|row| row.difference().abs());
-        vec![GOAL.claim(differences.reduce(f64::max))]
+        let greatest = differences.reduce(f64::max).filter(|_| metrics.windows > 1);
+        vec![GOAL.claim(greatest)]
     }
 
     fn open_claims(&self, reason: &str) -> Vec<Claim> {

@@ -14,7 +14,7 @@ use kvquant::model::tokenizer::Tokenizer;
 use kvquant::model::{LanguageModel, Llama, WeightFormat, fingerprint};
 use kvquant::policy::Plan;
 use kvquant::presets::Preset;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Value, json};
 use std::path::PathBuf;
 use std::time::Instant;
@@ -108,9 +108,20 @@ pub struct PlanScore {
     pub bits_per_element: f64,
     /// Perplexity over f16's, minus 1, with the paired 95 % confidence interval.
     pub loss: f64,
+    /// Of a single window the interval is infinite, which JSON has no number for.
+    #[serde(deserialize_with = "or_minus_infinity")]
     pub loss_low: f64,
+    #[serde(deserialize_with = "or_infinity")]
     pub loss_high: f64,
     pub tokens_per_second: f64,
+}
+
+fn or_infinity<'de, D: Deserializer<'de>>(number: D) -> Result<f64, D::Error> {
+    Ok(Option::deserialize(number)?.unwrap_or(f64::INFINITY))
+}
+
+fn or_minus_infinity<'de, D: Deserializer<'de>>(number: D) -> Result<f64, D::Error> {
+    Ok(Option::deserialize(number)?.unwrap_or(f64::NEG_INFINITY))
 }
 
 /// What a window left in the journal.

@@ -23,8 +23,8 @@ pub fn generate(runs: &Path, generated: &mut Generated) -> anyhow::Result<Vec<Cl
     })?;
     claims.extend(decode(runs, generated)?);
     claims.extend(part(&Fused, "kvquant-fused", runs, generated, |record, metrics| {
-        let context = metrics.context;
-        format!("The first {context} tokens of WikiText-2 raw's test set:\n\n")
+        let FusedMetrics { context, windows, .. } = metrics;
+        format!("{windows} windows of {context} tokens of WikiText-2 raw's test set, single-precision weights:\n\n")
             + &with_source(&fused_table(metrics), record)
     })?);
     claims.extend(part(&Resident, "kvquant-held", runs, generated, |record, metrics| {
