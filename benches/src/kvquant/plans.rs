@@ -221,6 +221,9 @@ impl Experiment for Plans {
 /// Of a loss at no more than so many bits that may be `most`.
 fn verdict(score: &PlanScore, bits: f64, most: f64) -> Verdict {
     match score {
+        PlanScore { loss_high, .. } if loss_high.is_infinite() => {
+            Verdict::NotReproduced("one window says little".to_owned())
+        }
         PlanScore { loss, loss_high, bits_per_element, .. }
             if *loss <= most && *loss_high > most && *bits_per_element <= bits =>
         {

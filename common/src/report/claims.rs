@@ -2,6 +2,8 @@
 //!
 //! "Not reproduced, because …" is a legal row: a claim that is left out looks like one that holds.
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 
 use super::{Align, Table};
@@ -23,6 +25,16 @@ impl Verdict {
     #[must_use]
     pub fn judged(holds: bool) -> Self {
         if holds { Self::Holds } else { Self::Differs }
+    }
+}
+
+impl fmt::Display for Verdict {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Holds => f.write_str("holds"),
+            Self::Differs => f.write_str("differs"),
+            Self::NotReproduced(reason) => write!(f, "not reproduced: {reason}"),
+        }
     }
 }
 
@@ -60,11 +72,7 @@ pub fn claims_table(claims: &[Claim]) -> Table {
         ("verdict", Align::Left),
     ]);
     for claim in claims {
-        let verdict = match &claim.verdict {
-            Verdict::Holds => "holds".to_owned(),
-            Verdict::Differs => "differs".to_owned(),
-            Verdict::NotReproduced(reason) => format!("not reproduced: {reason}"),
-        };
+        let verdict = claim.verdict.to_string();
         let here = if claim.here.is_empty() { "-" } else { &claim.here };
         table.row([&claim.system, &claim.claim, &claim.paper, here, &verdict]);
     }
