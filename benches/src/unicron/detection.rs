@@ -16,7 +16,8 @@ use unicron::local_cluster::network::Network;
 use unicron::local_cluster::{LocalCluster, Options};
 
 const INJECTIONS: usize = 20;
-const QUICK_INJECTIONS: usize = 2;
+/// Some 40 seconds.
+const QUICK_INJECTIONS: usize = 1;
 /// The shortest iteration at which a hang has to be told by three times its length.
 const ITERATION_MS: u64 = 500;
 const LEASE_S: f64 = 4.0;
