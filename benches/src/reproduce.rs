@@ -85,11 +85,13 @@ impl Reproduce {
             std::fs::write(path, text)
                 .with_context(|| format!("can't write {}", path.display()))?;
         }
+        print(&claims_table(&claims).to_text())?;
         let path = self.report.clone().unwrap_or_else(|| folder.join("report.html"));
-        let page = report::page(&folder, &claims, &provenance)?;
+        // A record that an older commit left in this folder may have another form.
+        let page = report::page(&folder, &claims, &provenance)
+            .with_context(|| format!("no report of {}", folder.display()))?;
         common::files::replace(&path, |file| file.write_all(page.to_html().as_bytes()))
             .with_context(|| format!("can't write {}", path.display()))?;
-        print(&claims_table(&claims).to_text())?;
         say(&format!("records in {}\nreport in {}", folder.display(), path.display()));
         Ok(())
     }
