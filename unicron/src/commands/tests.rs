@@ -60,8 +60,12 @@ fn problem(words: &[String]) -> Option<String> {
 #[test]
 fn commands_of_the_guides_are_understood() {
     let pages = files(&root().join("docs/unicron"));
+    // The reference shows forms, not commands: it is generated from them.
+    let is_guide = |page: &&PathBuf| {
+        page.extension().is_some_and(|end| end == "md") && !page.ends_with("reference.md")
+    };
     let mut count = 0;
-    for page in pages.iter().filter(|page| page.extension().is_some_and(|end| end == "md")) {
+    for page in pages.iter().filter(is_guide) {
         let text = std::fs::read_to_string(page).unwrap();
         let is_command = |line: &&str| line.starts_with("unicron ") && !line.contains('…');
         for line in text.lines().filter(is_command) {
