@@ -96,7 +96,7 @@ impl<E: Experiment> AnyExperiment for E {
     ) -> Option<(Record, Vec<Claim>)> {
         // Nobody knows whether a source with changes is the same.
         let commit = provenance.commit.as_ref().filter(|_| !provenance.dirty)?;
-        let record = Record::read(&file_of(self, folder)).ok()?;
+        let record = Record::read(&file_of(&Experiment::name(self), folder)).ok()?;
         let is_same = record.commit.as_ref() == Some(commit)
             && !record.dirty
             && record.host == provenance.host
@@ -109,8 +109,9 @@ impl<E: Experiment> AnyExperiment for E {
 /// Where the size is in a record's configuration.
 const SIZE: &str = "size";
 
-fn file_of(experiment: &impl Experiment, folder: &Path) -> PathBuf {
-    folder.join(format!("{}.json", experiment.name()))
+/// Where an experiment's record is in a folder.
+pub fn file_of(experiment: &str, folder: &Path) -> PathBuf {
+    folder.join(format!("{experiment}.json"))
 }
 
 /// Reads the newest record of an experiment, if there is one. `runs` is the folder of one run, or has one for each run,
@@ -119,10 +120,11 @@ pub fn read<E: Experiment>(
     experiment: &E,
     runs: &Path,
 ) -> anyhow::Result<Option<(Record, E::Metrics)>> {
-    let own = Some(file_of(experiment, runs));
+    let name = Experiment::name(experiment);
+    let own = Some(file_of(&name, runs));
     let of_runs = std::fs::read_dir(runs)
         .with_context(|| format!("can't read {}", runs.display()))?
-        .filter_map(|entry| Some(file_of(experiment, &entry.ok()?.path())))
+        .filter_map(|entry| Some(file_of(&name, &entry.ok()?.path())))
         .filter(|path| path.is_file());
     let newest = own.filter(|path| path.is_file()).or_else(|| of_runs.max());
     let Some(path) = newest else { return Ok(None) };

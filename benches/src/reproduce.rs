@@ -1,6 +1,6 @@
 //! `cargo reproduce`
 
-use crate::experiment::{AnyExperiment, Size};
+use crate::experiment::{AnyExperiment, Size, file_of};
 use crate::{kvquant, longnn, report, unicron};
 use anyhow::Context;
 use clap::{Args, ValueEnum};
@@ -71,7 +71,7 @@ impl Reproduce {
             };
             // On disk before the next one starts.
             if let Outcome::Ran(record) = &outcome {
-                record.write(&folder.join(format!("{name}.json")))?;
+                record.write(&file_of(&name, &folder))?;
             }
             progress.suspend(|| say(&outcome.line(&name)));
             records.extend(outcome.into_record());
@@ -196,8 +196,10 @@ fn suite_provenance() -> Provenance {
     let mut provenance =
         provenance(concat!(env!("CARGO_PKG_NAME"), " ", env!("CARGO_PKG_VERSION")));
     // Run through the alias, so that is what can be typed again.
-    if let Some(arguments) = provenance.command.strip_prefix(env!("CARGO_PKG_NAME")) {
-        provenance.command = format!("cargo reproduce{arguments}");
+    if let Some((_, arguments)) = provenance.command.split_once(' ') {
+        provenance.command = format!("cargo reproduce {arguments}");
+    } else {
+        provenance.command = "cargo reproduce".to_owned();
     }
     provenance
 }

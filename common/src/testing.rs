@@ -197,6 +197,22 @@ pub fn assert_nmse(reference: &[f32], approximation: &[f32], bound: f64, label: 
     );
 }
 
+/// Asserts that the example of a TOML file says every key that its parser names as expected, given the `message` in
+/// which it refuses an unknown one. A key that is optional may stand in a comment.
+///
+/// # Panics
+/// If a key is missing, or the message names none.
+#[track_caller]
+pub fn assert_says_expected_keys(example: &str, message: &str) {
+    let (_, known) = message.split_once("expected").expect("a message that names what it expected");
+    for key in known.split('`').skip(1).step_by(2) {
+        let starts = [format!("{key} = "), format!("[{key}]"), format!("[[{key}]]")];
+        let mut lines = example.lines().map(|line| line.trim_start_matches("# "));
+        let is_said = lines.any(|line| starts.iter().any(|start| line.starts_with(start)));
+        assert!(is_said, "the example doesn't say {key}");
+    }
+}
+
 /// Says that a test was skipped, or fails it where the variable `gate` is 1.
 ///
 /// # Panics
@@ -263,6 +279,18 @@ impl Program {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn keys_may_be_said_in_comments() {
+        let message = "unknown field `c`, expected one of `a`, `b`, `t`";
+        assert_says_expected_keys("a = 1\n# b = 2\n[[t]]\n", message);
+    }
+
+    #[test]
+    #[should_panic(expected = "the example doesn't say b")]
+    fn a_key_that_is_not_said_is_named() {
+        assert_says_expected_keys("a = 1\nab = 2\n", "unknown field `c`, expected `a` or `b`");
+    }
 
     #[test]
     fn a_small_error_passes() {

@@ -3,6 +3,7 @@
 use super::rules::{Allowed, rules_of};
 use common::report::Record;
 use serde_json::Value;
+use std::collections::BTreeMap;
 
 /// What came of comparing records.
 #[derive(Debug, Default)]
@@ -44,10 +45,10 @@ impl Comparison {
         }
         self.n_experiments += 1;
         for rule in rules {
-            let (old, new) = (find(&before.metrics, rule.path), find(&now.metrics, rule.path));
-            for (path, old) in &old {
+            let new: BTreeMap<String, &Value> = find(&now.metrics, rule.path).into_iter().collect();
+            for (path, old) in find(&before.metrics, rule.path) {
                 self.n_compared += 1;
-                let new = new.iter().find(|(at, _)| at == path).map(|(_, value)| *value);
+                let new = new.get(&path).copied();
                 let is_worse = match new {
                     Some(new) if rule.allowed.is_met(old, new) => continue,
                     Some(new) => rule.allowed.is_worse(old, new),
@@ -55,7 +56,7 @@ impl Comparison {
                 };
                 self.differences.push(Difference {
                     experiment: name.to_owned(),
-                    path: path.clone(),
+                    path,
                     before: shown(old),
                     now: new.map_or_else(|| "missing".to_owned(), shown),
                     allowed: rule.allowed.to_string(),

@@ -32,15 +32,16 @@ pub struct Check {
 impl Check {
     /// Runs the command.
     pub fn run(self) -> anyhow::Result<()> {
-        let folder = match self.records {
-            Some(folder) => folder,
-            None => newest_run()?,
-        };
-        let (baseline, run) = (read_all(&self.against)?, read_all(&folder)?);
+        let baseline = read_all(&self.against)?;
         if baseline.is_empty() {
             let problem = format!("{} has no records", self.against.display());
             return Err(BadInput(problem).into());
         }
+        let folder = match self.records {
+            Some(folder) => folder,
+            None => newest_run()?,
+        };
+        let run = read_all(&folder)?;
         let mut comparison = Comparison::default();
         for (name, before) in &baseline {
             match run.get(name) {

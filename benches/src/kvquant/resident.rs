@@ -127,7 +127,7 @@ fn of_another_process(model: &Path, long: usize) -> anyhow::Result<ResidentMetri
         .args(["--tokens", &long.to_string()])
         .arg("--model")
         .arg(model)
-        .env(allocator::VARIABLE, "1")
+        .env(allocator::VARIABLE.to_str()?, "1")
         .stderr(Stdio::inherit())
         .output()
         .context("this program can't be started again")?;

@@ -10,6 +10,19 @@ use super::workspace_root;
 use crate::device;
 use crate::report::{Host, Provenance, Versions};
 
+/// Asks for changes of the source. Records are what runs leave, not what they are made from: with them, whatever came
+/// after the first record of a run would count as made from changed source, and nothing that was interrupted could go on.
+const CHANGES: [&str; 7] = [
+    "status",
+    "--porcelain",
+    // New source is named by source that git knows.
+    "--untracked-files=no",
+    "--",
+    ":/",
+    ":(top,exclude)runs",
+    ":(top,exclude)benches/runs",
+];
+
 /// The provenance of a run of `program`, which is its name and version, e.g.
 /// `concat!(env!("CARGO_PKG_NAME"), " ", env!("CARGO_PKG_VERSION"))`.
 #[must_use]
@@ -20,7 +33,7 @@ pub fn provenance(program: &str) -> Provenance {
         command: command_line(env::args_os().map(|word| word.to_string_lossy().into_owned())),
         commit: git(&["rev-parse", "HEAD"]),
         // Of a tree that git can't describe, nobody can say that it is clean.
-        dirty: git(&["status", "--porcelain"]).is_none_or(|changes| !changes.is_empty()),
+        dirty: git(&CHANGES).is_none_or(|changes| !changes.is_empty()),
         host: Host::new(&device::discover(), operating_system()),
         versions: Versions {
             program: program.to_owned(),
@@ -83,5 +96,30 @@ mod tests {
     fn outside_a_repository_nothing_is_clean() {
         let folder = tempfile::tempdir().unwrap();
         assert_eq!(git(folder.path(), &["rev-parse", "HEAD"]), None);
+    }
+
+    #[test]
+    fn records_are_no_changes_of_the_source() {
+        let folder = tempfile::tempdir().unwrap();
+        let root = folder.path();
+        let write = |path: &str, text: &str| {
+            let path = root.join(path);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, text).unwrap();
+        };
+        let changes = || git(root, &CHANGES).unwrap();
+        write("src/lib.rs", "1");
+        write("benches/runs/a.json", "1");
+        git(root, &["init", "--quiet"]).unwrap();
+        git(root, &["add", "."]).unwrap();
+        let author = ["-c", "user.name=a", "-c", "user.email=a@b"];
+        git(root, &[&author[..], &["commit", "--quiet", "-m", "first"]].concat()).unwrap();
+        assert_eq!(changes(), "");
+        for record in ["benches/runs/a.json", "benches/runs/b.json", "mine/c.json"] {
+            write(record, "2");
+            assert_eq!(changes(), "", "{record}");
+        }
+        write("src/lib.rs", "2");
+        assert!(changes().contains("src/lib.rs"));
     }
 }

@@ -290,18 +290,6 @@ mod tests {
         plan.layer_formats(n_layers).unwrap().iter().map(LayerFormat::to_string).collect()
     }
 
-    /// The keys that a message about an unknown one names.
-    fn keys(message: &str) -> Vec<&str> {
-        let (_, known) = message.split_once("expected").unwrap();
-        known.split('`').skip(1).step_by(2).collect()
-    }
-
-    fn says(text: &str, key: &str) -> bool {
-        let lines = text.lines().map(|line| line.trim_start_matches("# "));
-        let starts = [format!("{key} = "), format!("[{key}]"), format!("[[{key}]]")];
-        lines.into_iter().any(|line| starts.iter().any(|start| line.starts_with(start)))
-    }
-
     #[test]
     fn the_example_is_read_and_says_every_key() {
         let text = include_str!("../../examples/plan.toml");
@@ -310,9 +298,7 @@ mod tests {
         let all = "keys = \"f16\"\nvalues = \"f16\"\n";
         for unknown in ["no_key = 1".to_owned(), format!("{all}[[layers]]\nno_key = 1")] {
             let message = Plan::from_toml(&unknown).unwrap_err();
-            for key in keys(&message) {
-                assert!(says(text, key), "{key}");
-            }
+            common::testing::assert_says_expected_keys(text, &message);
         }
     }
 

@@ -383,18 +383,6 @@ mod tests {
         TaskFile::parse(text, Path::new("task.toml"))
     }
 
-    /// The keys that a message about an unknown one names.
-    fn keys(message: &str) -> Vec<&str> {
-        let (_, known) = message.split_once("expected").unwrap();
-        known.split('`').skip(1).step_by(2).collect()
-    }
-
-    fn says(text: &str, key: &str) -> bool {
-        let lines = text.lines().map(|line| line.trim_start_matches("# "));
-        let starts = [format!("{key} = "), format!("[{key}]"), format!("[[{key}]]")];
-        lines.into_iter().any(|line| starts.iter().any(|start| line.starts_with(start)))
-    }
-
     #[test]
     fn the_example_is_read_and_says_every_key() {
         let text = include_str!("../../examples/task.toml");
@@ -402,9 +390,7 @@ mod tests {
         assert_eq!((file.workers, file.stages(), file.grace_s), (4, 2, Some(60.0)));
         for unknown in ["no_key = 1", "[train]\nno_key = 1"] {
             let message = parse(unknown).unwrap_err().to_string();
-            for key in keys(&message) {
-                assert!(says(text, key), "{key}");
-            }
+            common::testing::assert_says_expected_keys(text, &message);
         }
     }
 
