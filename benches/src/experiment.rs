@@ -30,11 +30,16 @@ pub trait Experiment {
     /// Runs it. The second value is the configuration, defaults included.
     fn run(&self, size: Size, progress: &Progress) -> anyhow::Result<(Self::Metrics, Value)>;
 
-    /// The paper's claims that the metrics speak to.
-    fn claims(&self, metrics: &Self::Metrics) -> Vec<Claim>;
+    /// The claims that it is about, none judged yet.
+    fn claims(&self) -> Vec<Claim>;
 
-    /// The claims that are open when the experiment can't run.
-    fn open_claims(&self, reason: &str) -> Vec<Claim>;
+    /// The claims judged by what came out, without those that this size of run doesn't speak to.
+    fn judged(&self, metrics: &Self::Metrics) -> Vec<Claim>;
+
+    /// The claims where it could not run.
+    fn open_claims(&self, reason: &str) -> Vec<Claim> {
+        self.claims().into_iter().map(|claim| claim.not_reproduced(reason)).collect()
+    }
 }
 
 /// Any experiment, whatever its metrics.
@@ -77,7 +82,7 @@ impl<E: Experiment> AnyExperiment for E {
                 if let Value::Object(fields) = &mut configuration {
                     fields.insert(SIZE.to_owned(), json!(size));
                 }
-                let claims = self.claims(&metrics);
+                let claims = self.judged(&metrics);
                 let metrics = serde_json::to_value(metrics).expect("metrics are plain data");
                 let elapsed = (started, clock.elapsed().as_secs_f64());
                 let (name, provenance) = (Experiment::name(self), provenance.clone());
@@ -102,7 +107,7 @@ impl<E: Experiment> AnyExperiment for E {
             && record.host == provenance.host
             && record.configuration.get(SIZE) == Some(&json!(size));
         let metrics = serde_json::from_value(record.metrics.clone()).ok().filter(|_| is_same)?;
-        Some((record, self.claims(&metrics)))
+        Some((record, self.judged(&metrics)))
     }
 }
 

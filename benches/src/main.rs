@@ -5,6 +5,7 @@ mod allocator;
 mod check;
 mod docs;
 mod experiment;
+mod goal;
 mod kvquant;
 mod longnn;
 mod report;

@@ -177,7 +177,7 @@ impl System {
                 Box::new(unicron::Calibration),
                 Box::new(unicron::Planning),
                 Box::new(unicron::Efficiency),
-                Box::new(unicron::InfiniteHbd),
+                Box::new(unicron::RealTraces),
                 Box::new(unicron::Detection),
                 Box::new(unicron::Hangs),
                 Box::new(unicron::Overhead),

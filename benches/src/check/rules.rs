@@ -143,10 +143,10 @@ const RULES: [(&str, &[Rule]); 22] = [
         ],
     ),
     (
-        "unicron-infinitehbd",
+        "unicron-real-traces",
         &[
-            rule("rows.*.ratio.0", Allowed::Relative(0.01)),
-            rule("rows.*.of_bound", Allowed::Fall(0.01)),
+            rule("traces.*.rows.*.ratio.0", Allowed::Relative(0.01)),
+            rule("traces.*.rows.*.of_bound", Allowed::Fall(0.01)),
         ],
     ),
     (

@@ -26,15 +26,12 @@ pub fn generate(generated: &mut Generated) {
         table.row([&format!("[{system}](docs/{system}/overview.md)"), what, here, beside]);
     }
     let counts = counts(&generated.claims);
-    generated.parts.extend([("headlines", table.to_markdown()), ("claims-counts", counts)]);
+    generated.parts.extend([("headlines", table.into()), ("claims-counts", counts.into())]);
 }
 
 /// Claims of papers and goals that the suite has set itself, apart.
 fn counts(claims: &[Claim]) -> String {
-    let is_ours = |claim: &&Claim| {
-        claim.claim.contains("our goal") || claim.claim.contains("not the paper's")
-    };
-    let (ours, papers): (Vec<&Claim>, Vec<&Claim>) = claims.iter().partition(is_ours);
+    let (ours, papers): (Vec<&Claim>, Vec<&Claim>) = claims.iter().partition(|claim| claim.is_goal);
     format!(
         "Of {} claims of the papers {}. Of {} goals of our own {}.",
         papers.len(),
@@ -60,17 +57,10 @@ mod tests {
 
     #[test]
     fn claims_are_counted_by_whose_they_are() {
-        let claim = |claim: &str, verdict| Claim {
-            system: "kvquant".to_owned(),
-            claim: claim.to_owned(),
-            paper: String::new(),
-            here: String::new(),
-            verdict,
-        };
         let claims = [
-            claim("table 1", Verdict::Holds),
-            claim("table 2", Verdict::NotReproduced("no model".to_owned())),
-            claim("speed (our goal)", Verdict::Differs),
+            Claim::of_paper("kvquant", "table 1", "1").judged("1", true),
+            Claim::of_paper("kvquant", "table 2", "1").not_reproduced("no model"),
+            Claim::goal("kvquant", "speed", "2 x").judged("1 x", false),
         ];
         assert_eq!(
             counts(&claims),

@@ -1,7 +1,8 @@
 //! The generated parts of longnn's pages.
 
 use super::headlines::Headline;
-use super::{Generated, PENDING, origin, pending, with_source};
+use super::part::{Part, origin};
+use super::{Generated, pending};
 use crate::experiment::{Experiment, read};
 use crate::longnn::{
     Accuracy, AccuracyMetrics, Bases, BasesMetrics, FilterMetrics, Filters, Speed, SpeedMetrics,
@@ -27,7 +28,7 @@ pub fn generate(runs: &Path, generated: &mut Generated) -> anyhow::Result<()> {
         accuracy(runs, generated)?,
     ]
     .concat();
-    generated.parts.insert("longnn-claims", claims_table(&claims).to_markdown());
+    generated.parts.insert("longnn-claims", claims_table(&claims).into());
     generated.claims.extend(claims);
     Ok(())
 }
@@ -36,9 +37,9 @@ fn bases(runs: &Path, generated: &mut Generated) -> anyhow::Result<Vec<Claim>> {
     let Some((record, metrics)) = read(&Bases, runs)? else {
         return Ok(pending(&Bases, generated, &["longnn-bases"]));
     };
-    generated.parts.insert("longnn-bases", with_source(&bases_table(&metrics), &record));
+    generated.parts.insert("longnn-bases", Part::from(bases_table(&metrics)).source(&record));
     picture(generated, "bases.svg", &bases_plot(&metrics).to_svg()?);
-    Ok(Bases.claims(&metrics))
+    Ok(Bases.judged(&metrics))
 }
 
 fn filters(runs: &Path, generated: &mut Generated) -> anyhow::Result<Vec<Claim>> {
@@ -46,11 +47,10 @@ fn filters(runs: &Path, generated: &mut Generated) -> anyhow::Result<Vec<Claim>>
         let parts = ["longnn-fits", "longnn-fits-published"];
         return Ok(pending(&Filters, generated, &parts));
     };
-    generated.parts.insert("longnn-fits", with_source(&fits_table(&metrics), &record));
-    let published = published_table(&metrics).to_markdown();
-    generated.parts.insert("longnn-fits-published", published);
+    generated.parts.insert("longnn-fits", Part::from(fits_table(&metrics)).source(&record));
+    generated.parts.insert("longnn-fits-published", published_table(&metrics).into());
     picture(generated, "fitted-filters.svg", &fitted_plot(&metrics).to_svg()?);
-    Ok(Filters.claims(&metrics))
+    Ok(Filters.judged(&metrics))
 }
 
 /// Of the graphs that have a record.
@@ -61,7 +61,7 @@ fn accuracy(runs: &Path, generated: &mut Generated) -> anyhow::Result<Vec<Claim>
             claims.extend(experiment.open_claims("no record yet"));
             continue;
         };
-        claims.extend(experiment.claims(&metrics));
+        claims.extend(experiment.judged(&metrics));
         if let (Some(plot), Some(row)) = (&metrics.filters, metrics.rows.first()) {
             picture(generated, &format!("{}.svg", row.dataset), &plot.to_svg()?);
         }
@@ -71,11 +71,10 @@ fn accuracy(runs: &Path, generated: &mut Generated) -> anyhow::Result<Vec<Claim>
     }
     generated.headlines.push(headline(&graphs));
     sources.dedup();
-    let table =
-        |table: Table| if graphs.is_empty() { PENDING.to_owned() } else { table.to_markdown() };
+    let table = |table: Table| if graphs.is_empty() { Part::pending() } else { Part::from(table) };
     generated.parts.extend([
-        ("longnn-lon", table(lon_table(&graphs)) + "\n" + &sources.join("  \n") + "\n"),
-        ("longnn-lon-verdict", lon_verdict(&graphs)),
+        ("longnn-lon", table(lon_table(&graphs)).text(sources.join("  \n"))),
+        ("longnn-lon-verdict", lon_verdict(&graphs).into()),
         ("longnn-models", table(models_table(&graphs))),
         ("longnn-pairs", table(pairs_table(&graphs))),
         ("longnn-training", table(training_table(&graphs))),
@@ -89,9 +88,9 @@ fn speed(runs: &Path, generated: &mut Generated) -> anyhow::Result<Vec<Claim>> {
         return Ok(pending(&Speed, generated, &parts));
     };
     let texts =
-        [with_source(&speed_table(&metrics), &record), products_table(&metrics).to_markdown()];
+        [Part::from(speed_table(&metrics)).source(&record), products_table(&metrics).into()];
     generated.parts.extend(parts.into_iter().zip(texts));
-    Ok(Speed.claims(&metrics))
+    Ok(Speed.judged(&metrics))
 }
 
 fn picture(generated: &mut Generated, name: &str, svg: &Svg) {

@@ -18,6 +18,7 @@ mod commands;
 mod headlines;
 mod kvquant;
 mod longnn;
+mod part;
 mod reference;
 mod unicron;
 
@@ -25,7 +26,8 @@ use crate::experiment::{self, Experiment};
 use anyhow::{Context, bail};
 use clap::Args;
 use common::command::{print, workspace_root};
-use common::report::{Claim, Record, Table};
+use common::report::{Claim, Record};
+pub use part::Part;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
@@ -44,7 +46,7 @@ pub struct Docs {
 /// What the records say: text for marked parts by name, and whole files by path.
 #[derive(Debug, Default)]
 pub struct Generated {
-    pub parts: BTreeMap<&'static str, String>,
+    pub parts: BTreeMap<&'static str, Part>,
     pub files: BTreeMap<PathBuf, String>,
     /// Of all systems.
     claims: Vec<Claim>,
@@ -58,12 +60,13 @@ impl Docs {
         let root = workspace_root().context("run this inside the workspace")?;
         let mut generated = from_records(&root.join("benches/runs"))?;
         headlines::generate(&mut generated);
-        reference::generate(&mut generated);
+        let parts = generated.parts.iter().map(|(&name, part)| (name, part.to_markdown()));
+        let parts: BTreeMap<&str, String> = parts.chain(reference::parts()).collect();
         let mut stale = Vec::new();
         for page in pages(&root)? {
             let text = read(&page)?;
-            let fresh = replace_parts(&text, &root, &generated.parts)
-                .with_context(|| page.display().to_string())?;
+            let fresh =
+                replace_parts(&text, &root, &parts).with_context(|| page.display().to_string())?;
             if fresh != text {
                 stale.push((page, fresh));
             }
@@ -99,11 +102,6 @@ pub fn from_records(runs: &Path) -> anyhow::Result<Generated> {
     longnn::generate(runs, &mut generated)?;
     unicron::generate(runs, &mut generated)?;
     Ok(generated)
-}
-
-/// Whether a part still waits for its record.
-pub fn is_pending(part: &str) -> bool {
-    part.contains(PENDING)
 }
 
 /// README.md and every Markdown file below docs/.
@@ -154,16 +152,13 @@ fn replace_parts(
     Ok(fresh + rest)
 }
 
-/// Stands where a record is still to be made.
-const PENDING: &str = "No record yet.";
-
 /// Parts of pages that have no record yet; the claims that are open for want of it.
 fn pending<E: Experiment>(
     experiment: &E,
     generated: &mut Generated,
     parts: &[&'static str],
 ) -> Vec<Claim> {
-    generated.parts.extend(parts.iter().map(|&part| (part, PENDING.to_owned())));
+    generated.parts.extend(parts.iter().map(|&part| (part, Part::pending())));
     experiment.open_claims("no record yet")
 }
 
@@ -173,30 +168,13 @@ fn part<E: Experiment>(
     name: &'static str,
     runs: &Path,
     generated: &mut Generated,
-    text: impl FnOnce(&Record, &E::Metrics) -> String,
+    part: impl FnOnce(&Record, &E::Metrics) -> Part,
 ) -> anyhow::Result<Vec<Claim>> {
     let Some((record, metrics)) = experiment::read(experiment, runs)? else {
         return Ok(pending(experiment, generated, &[name]));
     };
-    generated.parts.insert(name, text(&record, &metrics));
-    Ok(experiment.claims(&metrics))
-}
-
-/// The table, and under it the run that it comes from.
-fn with_source(table: &Table, record: &Record) -> String {
-    format!("{}{}", table.to_markdown(), source_of(record))
-}
-
-/// The run that a record comes from, in a line.
-fn source_of(record: &Record) -> String {
-    let (command, origin) = (&record.command, origin(record));
-    format!("\n`{command}`, {:.0} s, {origin}, {}\n", record.seconds, record.started)
-}
-
-/// Where a record was made, and from what.
-fn origin(record: &Record) -> String {
-    let commit = record.commit.as_deref().map_or("no commit", |commit| &commit[..10]);
-    format!("{} ({} cores), commit {commit}", record.host.cpu, record.host.logical_cores)
+    generated.parts.insert(name, part(&record, &metrics));
+    Ok(experiment.judged(&metrics))
 }
 
 #[cfg(test)]

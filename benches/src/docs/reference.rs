@@ -3,7 +3,6 @@
 //! Written from clap's tree of commands, of which `--help` is made as well, so that the pages can't say anything
 //! else than the programs do.
 
-use super::Generated;
 use anyhow::Context;
 use clap::builder::StyledStr;
 use clap::{Arg, Command, CommandFactory};
@@ -24,12 +23,11 @@ pub fn programs() -> [Command; 4] {
     })
 }
 
-/// The parts of the pages, one a program.
-pub fn generate(generated: &mut Generated) {
+/// The parts of the pages, one a program, in Markdown.
+pub fn parts() -> impl Iterator<Item = (&'static str, String)> {
     let parts =
         ["kvquant-reference", "longnn-reference", "unicron-reference", "reproduce-reference"];
-    let texts = programs().map(|program| markdown(&program));
-    generated.parts.extend(parts.into_iter().zip(texts));
+    parts.into_iter().zip(programs().map(|program| markdown(&program)))
 }
 
 /// A file of the repository, verbatim, in a fence of its kind.

@@ -100,9 +100,9 @@ impl Experiment for Asymmetry {
         Ok((AsymmetryMetrics { n_layers, n_windows, scores }, configuration))
     }
 
-    fn claims(&self, metrics: &AsymmetryMetrics) -> Vec<Claim> {
+    fn judged(&self, metrics: &AsymmetryMetrics) -> Vec<Claim> {
         let l = metrics.n_layers;
-        let mut claims = self.open("");
+        let mut claims = self.claims();
         let mut judge = |row: usize, here: String, holds: bool| {
             claims[row].here = here;
             claims[row].verdict = Verdict::judged(holds);
@@ -127,14 +127,7 @@ impl Experiment for Asymmetry {
         claims
     }
 
-    fn open_claims(&self, reason: &str) -> Vec<Claim> {
-        self.open(reason)
-    }
-}
-
-impl Asymmetry {
-    /// The claims, all open for this reason.
-    fn open(&self, reason: &str) -> Vec<Claim> {
+    fn claims(&self) -> Vec<Claim> {
         let on = if self.model == SMOLLM2 { String::new() } else { format!("{}: ", self.model) };
         [
             ("2-bit keys, 1-bit values beat the reverse (table 2, TriviaQA)", "85.3 against 11.6"),
@@ -142,13 +135,7 @@ impl Asymmetry {
             ("KIVI-2 is near float (table 1, CoQA)", "63.1 of 63.9"),
             ("l/0 with l half the layers is near float (table 1, CoQA)", "58.1 of 63.9"),
         ]
-        .map(|(claim, paper)| Claim {
-            system: SYSTEM.to_owned(),
-            claim: format!("{on}{claim}"),
-            paper: paper.to_owned(),
-            here: String::new(),
-            verdict: Verdict::NotReproduced(reason.to_owned()),
-        })
+        .map(|(claim, paper)| Claim::of_paper(SYSTEM, format!("{on}{claim}"), paper))
         .to_vec()
     }
 }

@@ -1,8 +1,9 @@
 //! Attention alone on the CPU: bits against our own half precision, and the memory's bandwidth in the same run.
 
-use super::goal::Goal;
+use super::SYSTEM;
 use super::setting::{NamedPlan, SMOLLM2};
 use crate::experiment::{Experiment, Size};
+use crate::goal::Goal;
 use common::command::store;
 use common::progress::{Progress, Unit};
 use common::report::Claim;
@@ -163,7 +164,7 @@ impl Experiment for Attention {
         Ok((AttentionMetrics { instructions, read_bytes_per_s, rows }, configuration))
     }
 
-    fn claims(&self, metrics: &AttentionMetrics) -> Vec<Claim> {
+    fn judged(&self, metrics: &AttentionMetrics) -> Vec<Claim> {
         let preset = |name| metrics.row(64, 3)?.against_f16(name);
         let values = [
             metrics.share(),
@@ -178,27 +179,35 @@ impl Experiment for Attention {
             preset("tiny"),
             metrics.scaling(),
         ];
-        GOALS.iter().zip(values).map(|(goal, value)| goal.claim(value)).collect()
+        GOALS.iter().zip(values).map(|(goal, value)| goal.judged(value)).collect()
     }
 
-    fn open_claims(&self, reason: &str) -> Vec<Claim> {
-        GOALS.iter().map(|goal| goal.open(reason)).collect()
+    fn claims(&self) -> Vec<Claim> {
+        GOALS.iter().map(Goal::claim).collect()
     }
 }
 
 /// All at 32k tokens and on one thread, the lesser of heads of 64 and 128 channels.
 const GOALS: [Goal; 11] = [
-    Goal::at_least("CPU attention, half precision, one query, of the measured bandwidth", 0.8),
-    Goal::at_least("CPU attention, 2 bits over half precision, one query", 4.0),
-    Goal::at_least("CPU attention, 2 bits, four queries", 3.0),
-    Goal::at_least("CPU attention, 1 bit, one query", 7.0),
-    Goal::at_least("CPU attention, 1 bit, four queries", 5.0),
-    Goal::at_least("CPU attention, kivi-2, one query", 3.0),
-    Goal::at_least("CPU attention, kivi-1, one query", 4.5),
-    Goal::at_least("CPU attention, balanced, SmolLM2's heads", 3.0),
-    Goal::at_least("CPU attention, small, SmolLM2's heads", 3.5),
-    Goal::at_least("CPU attention, tiny, SmolLM2's heads", 4.0),
-    Goal::at_least("CPU attention, a second thread, 2 bits, four queries", 1.7),
+    Goal::at_least(
+        SYSTEM,
+        "CPU attention, half precision, one query, of the measured bandwidth",
+        0.8,
+        "x",
+    )
+    .with_decimals(2),
+    Goal::at_least(SYSTEM, "CPU attention, 2 bits over half precision, one query", 4.0, "x")
+        .with_decimals(2),
+    Goal::at_least(SYSTEM, "CPU attention, 2 bits, four queries", 3.0, "x").with_decimals(2),
+    Goal::at_least(SYSTEM, "CPU attention, 1 bit, one query", 7.0, "x").with_decimals(2),
+    Goal::at_least(SYSTEM, "CPU attention, 1 bit, four queries", 5.0, "x").with_decimals(2),
+    Goal::at_least(SYSTEM, "CPU attention, kivi-2, one query", 3.0, "x").with_decimals(2),
+    Goal::at_least(SYSTEM, "CPU attention, kivi-1, one query", 4.5, "x").with_decimals(2),
+    Goal::at_least(SYSTEM, "CPU attention, balanced, SmolLM2's heads", 3.0, "x").with_decimals(2),
+    Goal::at_least(SYSTEM, "CPU attention, small, SmolLM2's heads", 3.5, "x").with_decimals(2),
+    Goal::at_least(SYSTEM, "CPU attention, tiny, SmolLM2's heads", 4.0, "x").with_decimals(2),
+    Goal::at_least(SYSTEM, "CPU attention, a second thread, 2 bits, four queries", 1.7, "x")
+        .with_decimals(2),
 ];
 
 /// Names and plans.

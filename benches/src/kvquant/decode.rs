@@ -1,8 +1,9 @@
 //! A whole model on the CPU: how fast it reads and decodes, against candle's products and against llama.cpp.
 
-use super::goal::Goal;
+use super::SYSTEM;
 use super::setting::{NamedPlan, SMOLLM2};
 use crate::experiment::{Experiment, Size};
+use crate::goal::Goal;
 use anyhow::Context;
 use common::command::{store, text_variable};
 use common::progress::{Progress, Unit};
@@ -173,7 +174,7 @@ impl Experiment for Decode {
         Ok((metrics, configuration))
     }
 
-    fn claims(&self, metrics: &DecodeMetrics) -> Vec<Claim> {
+    fn judged(&self, metrics: &DecodeMetrics) -> Vec<Claim> {
         let values = [
             metrics.against_peer("f16", 0),
             metrics.against_peer("balanced", 4096),
@@ -181,20 +182,29 @@ impl Experiment for Decode {
             metrics.reading_against_peer("balanced", 4096),
             metrics.against_f16(),
         ];
-        GOALS.iter().zip(values).map(|(goal, value)| goal.claim(value)).collect()
+        GOALS.iter().zip(values).map(|(goal, value)| goal.judged(value)).collect()
     }
 
-    fn open_claims(&self, reason: &str) -> Vec<Claim> {
-        GOALS.iter().map(|goal| goal.open(reason)).collect()
+    fn claims(&self) -> Vec<Claim> {
+        GOALS.iter().map(Goal::claim).collect()
     }
 }
 
 const GOALS: [Goal; 5] = [
-    Goal::at_least("CPU decoding near empty over llama.cpp's", 0.85),
-    Goal::at_least("CPU decoding after 4k, balanced over llama.cpp's f16", 1.5),
-    Goal::at_least("CPU decoding after 8,000 tokens, balanced over llama.cpp's f16", 2.0),
-    Goal::at_least("CPU reading of 4k, balanced over llama.cpp's f16", 1.0),
-    Goal::at_least("CPU decoding, balanced over our own f16, from 1k on", 1.0),
+    Goal::at_least(SYSTEM, "CPU decoding near empty over llama.cpp's", 0.85, "x").with_decimals(2),
+    Goal::at_least(SYSTEM, "CPU decoding after 4k, balanced over llama.cpp's f16", 1.5, "x")
+        .with_decimals(2),
+    Goal::at_least(
+        SYSTEM,
+        "CPU decoding after 8,000 tokens, balanced over llama.cpp's f16",
+        2.0,
+        "x",
+    )
+    .with_decimals(2),
+    Goal::at_least(SYSTEM, "CPU reading of 4k, balanced over llama.cpp's f16", 1.0, "x")
+        .with_decimals(2),
+    Goal::at_least(SYSTEM, "CPU decoding, balanced over our own f16, from 1k on", 1.0, "x")
+        .with_decimals(2),
 ];
 
 /// llama.cpp's programs, if a variable names them.

@@ -63,8 +63,8 @@ impl Experiment for Errors {
         Ok((ErrorMetrics { n_layers, heads }, configuration))
     }
 
-    fn claims(&self, metrics: &ErrorMetrics) -> Vec<Claim> {
-        let mut claims = self.open_claims("");
+    fn judged(&self, metrics: &ErrorMetrics) -> Vec<Claim> {
+        let mut claims = self.claims();
         let by_keys = metrics.mean(|errors| errors.output_by_keys);
         let by_values = metrics.mean(|errors| errors.output_by_values);
         let stored = metrics.mean(|errors| errors.keys) / metrics.mean(|errors| errors.values);
@@ -81,20 +81,15 @@ impl Experiment for Errors {
         claims
     }
 
-    fn open_claims(&self, reason: &str) -> Vec<Claim> {
-        let claim = |claim: &str, paper: String| Claim {
-            system: SYSTEM.to_owned(),
-            claim: claim.to_owned(),
-            paper,
-            here: String::new(),
-            verdict: Verdict::NotReproduced(reason.to_owned()),
-        };
+    fn claims(&self) -> Vec<Claim> {
+        let theorem = format!("≤ {THEOREM:.0e}");
         vec![
-            claim(
+            Claim::of_paper(
+                SYSTEM,
                 "2-bit keys' squared error over values' grows on its way to the output (fig. 1)",
-                "it does".to_owned(),
+                "it does",
             ),
-            claim("theorem 1, largest difference of all heads", format!("≤ {THEOREM:.0e}")),
+            Claim::of_paper(SYSTEM, "theorem 1, largest difference of all heads", theorem),
         ]
     }
 }

@@ -1,8 +1,9 @@
 //! The fused kernels against the plain loops, by perplexity.
 
-use super::goal::Goal;
+use super::SYSTEM;
 use super::setting::{NamedPlan, SMOLLM2, Setting, Windows};
 use crate::experiment::{Experiment, Size};
+use crate::goal::Goal;
 use common::progress::{Progress, Unit};
 use common::report::Claim;
 use kvquant::eval::ScoringRule;
@@ -41,10 +42,12 @@ impl FusedRow {
 }
 
 const GOAL: Goal = Goal::at_most(
+    SYSTEM,
     "perplexity of fused kernels, largest difference from the plain loops",
     0.1,
     " %",
-);
+)
+.with_decimals(2);
 
 impl Experiment for Fused {
     type Metrics = FusedMetrics;
@@ -80,14 +83,14 @@ impl Experiment for Fused {
         Ok((FusedMetrics { context, windows: n, plans: rows }, setting.configuration(windows)))
     }
 
-    fn claims(&self, metrics: &FusedMetrics) -> Vec<Claim> {
+    fn judged(&self, metrics: &FusedMetrics) -> Vec<Claim> {
         // What one window says is mostly noise.
         let differences = metrics.plans.iter().map(|row| row.difference().abs());
         let greatest = differences.reduce(f64::max).filter(|_| metrics.windows > 1);
-        vec![GOAL.claim(greatest)]
+        vec![GOAL.judged(greatest)]
     }
 
-    fn open_claims(&self, reason: &str) -> Vec<Claim> {
-        vec![GOAL.open(reason)]
+    fn claims(&self) -> Vec<Claim> {
+        vec![GOAL.claim()]
     }
 }

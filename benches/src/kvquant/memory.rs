@@ -4,7 +4,7 @@ use super::SYSTEM;
 use crate::experiment::{Experiment, Size};
 use anyhow::Context;
 use common::progress::Progress;
-use common::report::{Claim, Verdict};
+use common::report::Claim;
 use kvquant::cache::bytes::planned_bytes;
 use kvquant::model::shapes::published_shape;
 use kvquant::policy::Plan;
@@ -54,10 +54,6 @@ impl Saving {
     fn holds(&self) -> bool {
         (self.gib_without_window / self.paper_gb - 1.0).abs() < TOLERANCE
     }
-
-    fn claim(&self) -> String {
-        format!("memory saved, {} {} x {} (fig. 4)", self.model, self.plan, self.batch)
-    }
 }
 
 impl Experiment for Memory {
@@ -72,27 +68,24 @@ impl Experiment for Memory {
         Ok((MemoryMetrics { savings }, json!({ "resident_tokens": N_TOKENS })))
     }
 
-    fn claims(&self, metrics: &MemoryMetrics) -> Vec<Claim> {
-        let claim = |saving: &Saving| Claim {
-            system: SYSTEM.to_owned(),
-            claim: saving.claim(),
-            paper: format!("{:.1} GB", saving.paper_gb),
-            here: format!("{:.2} GiB", saving.gib_without_window),
-            verdict: Verdict::judged(saving.holds()),
+    fn judged(&self, metrics: &MemoryMetrics) -> Vec<Claim> {
+        let judged = |saving: &Saving| {
+            let here = format!("{:.2} GiB", saving.gib_without_window);
+            claim(&saving.model, &saving.plan, saving.batch, saving.paper_gb)
+                .judged(here, saving.holds())
         };
-        metrics.savings.iter().map(claim).collect()
+        metrics.savings.iter().map(judged).collect()
     }
 
-    fn open_claims(&self, reason: &str) -> Vec<Claim> {
-        let claim = |(model, batch, plan, paper): &(&str, u64, &str, f64)| Claim {
-            system: SYSTEM.to_owned(),
-            claim: format!("memory saved, {model} {plan} x {batch} (fig. 4)"),
-            paper: format!("{paper:.1} GB"),
-            here: String::new(),
-            verdict: Verdict::NotReproduced(reason.to_owned()),
-        };
-        CASES.iter().map(claim).collect()
+    fn claims(&self) -> Vec<Claim> {
+        let of_case = |(model, batch, plan, paper_gb)| claim(model, plan, batch, paper_gb);
+        CASES.into_iter().map(of_case).collect()
     }
+}
+
+fn claim(model: &str, plan: &str, batch: u64, paper_gb: f64) -> Claim {
+    let claim = format!("memory saved, {model} {plan} x {batch} (fig. 4)");
+    Claim::of_paper(SYSTEM, claim, format!("{paper_gb:.1} GB"))
 }
 
 fn saving(&(model, batch, plan, paper_gb): &(&str, u64, &str, f64)) -> anyhow::Result<Saving> {

@@ -15,7 +15,6 @@
 //! | [`tasks`] | tables 1 to 6: tasks under the paper's plans and ours |
 //! | [`gpu`] | attention and a whole model on a GPU |
 //! | [`resident`] | memory that a process with a model holds |
-//! | [`goal`] | goals of ours that claims are judged by |
 //! | [`setting`] | model and text, and a plan's score on them |
 
 mod ablations;
@@ -25,7 +24,6 @@ mod attention;
 mod decode;
 mod errors;
 mod fused;
-mod goal;
 mod gpu;
 mod memory;
 mod needles;

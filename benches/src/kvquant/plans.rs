@@ -149,8 +149,8 @@ impl Experiment for Plans {
         Ok((metrics, setting.configuration(windows)))
     }
 
-    fn claims(&self, metrics: &PlansMetrics) -> Vec<Claim> {
-        let mut claims = self.open_claims("");
+    fn judged(&self, metrics: &PlansMetrics) -> Vec<Claim> {
+        let mut claims = self.claims();
         let mut rows = claims.iter_mut();
         let mut judge = |here: Option<(String, Verdict)>| {
             if let (Some(claim), Some((here, verdict))) = (rows.next(), here) {
@@ -184,36 +184,24 @@ impl Experiment for Plans {
         claims
     }
 
-    fn open_claims(&self, reason: &str) -> Vec<Claim> {
-        let claim = |claim: String, paper: String| Claim {
-            system: SYSTEM.to_owned(),
-            claim,
-            paper,
-            here: String::new(),
-            verdict: Verdict::NotReproduced(reason.to_owned()),
-        };
+    fn claims(&self) -> Vec<Claim> {
+        let claim = |claim: &str, bound: String| Claim::goal(SYSTEM, claim, bound);
         if self.model != SMOLLM2 {
-            let text = format!("preset balanced on {}, 4096 tokens (our goal)", self.model);
-            return vec![claim(text, format!("≤ {:+.0} %", 100.0 * QWEN_GOAL))];
+            let text = format!("preset balanced on {}, 4096 tokens", self.model);
+            return vec![claim(&text, format!("≤ {:+.0} %", 100.0 * QWEN_GOAL))];
         }
-        let goal = |bits: f64, most: f64| format!("{bits} bits, ≤ {:+.1} %", 100.0 * most);
-        let mut claims: Vec<Claim> = GOALS
-            .into_iter()
-            .map(|(preset, most)| {
-                let bits = preset.budget().map_or(16.0, |budget| budget.bits);
-                claim(format!("preset {preset}, 8192 tokens (our goal)"), goal(bits, most))
-            })
-            .collect();
-        claims
-            .push(claim("searched, 8192 tokens (our goal)".to_owned(), goal(STRETCH.1, STRETCH.2)));
+        let bound = |bits: f64, most: f64| format!("{bits} bits, ≤ {:+.1} %", 100.0 * most);
+        let of_preset = |(preset, most): (Preset, f64)| {
+            let bits = preset.budget().map_or(16.0, |budget| budget.bits);
+            claim(&format!("preset {preset}, 8192 tokens"), bound(bits, most))
+        };
+        let mut claims: Vec<Claim> = GOALS.into_iter().map(of_preset).collect();
+        claims.push(claim("searched, 8192 tokens", bound(STRETCH.1, STRETCH.2)));
         claims.push(claim(
-            "a searched plan beats the prefix rule at the same bytes (our goal)".to_owned(),
+            "a searched plan beats the prefix rule at the same bytes",
             "smaller loss".to_owned(),
         ));
-        claims.push(claim(
-            "a search on two cores (our goal)".to_owned(),
-            format!("< {MOST_SECONDS:.0} s"),
-        ));
+        claims.push(claim("a search on two cores", format!("< {MOST_SECONDS:.0} s")));
         claims
     }
 }

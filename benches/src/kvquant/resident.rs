@@ -1,10 +1,11 @@
 //! Memory that a process with a model on the CPU holds, beside llama.cpp's.
 
+use super::SYSTEM;
 use super::decode::llama_cpp;
-use super::goal::Goal;
 use super::setting::{NamedPlan, SMOLLM2};
 use crate::allocator;
 use crate::experiment::{Experiment, Size};
+use crate::goal::Goal;
 use anyhow::Context;
 use common::command::{print, store};
 use common::progress::Progress;
@@ -71,11 +72,14 @@ impl ResidentMetrics {
 }
 
 const GOALS: [Goal; 4] = [
-    Goal::at_most("memory of loaded weights over their file", 1.6, "x"),
-    Goal::at_most("memory that is neither weights nor cache, 8,000 tokens", 64.0, " MiB"),
-    Goal::at_most("growth of memory from 1k to 8,000 tokens over the plan's", 1.05, "x")
+    Goal::at_most(SYSTEM, "memory of loaded weights over their file", 1.6, "x").with_decimals(2),
+    Goal::at_most(SYSTEM, "memory that is neither weights nor cache, 8,000 tokens", 64.0, " MiB")
+        .with_decimals(2),
+    Goal::at_most(SYSTEM, "growth of memory from 1k to 8,000 tokens over the plan's", 1.05, "x")
+        .with_decimals(2)
         .and_at_least(0.95),
-    Goal::at_most("memory after 8,000 tokens, balanced over llama.cpp's f16", 1.0, "x"),
+    Goal::at_most(SYSTEM, "memory after 8,000 tokens, balanced over llama.cpp's f16", 1.0, "x")
+        .with_decimals(2),
 ];
 
 impl Experiment for Resident {
@@ -101,7 +105,7 @@ impl Experiment for Resident {
         Ok((metrics, configuration))
     }
 
-    fn claims(&self, metrics: &ResidentMetrics) -> Vec<Claim> {
+    fn judged(&self, metrics: &ResidentMetrics) -> Vec<Claim> {
         // A shorter context is not what the goals are about.
         let is_long = metrics.long.context == LONG;
         let if_long = |value: f64| is_long.then_some(value);
@@ -112,11 +116,11 @@ impl Experiment for Resident {
             if_long(metrics.growth()),
             peer,
         ];
-        GOALS.iter().zip(values).map(|(goal, value)| goal.claim(value)).collect()
+        GOALS.iter().zip(values).map(|(goal, value)| goal.judged(value)).collect()
     }
 
-    fn open_claims(&self, reason: &str) -> Vec<Claim> {
-        GOALS.iter().map(|goal| goal.open(reason)).collect()
+    fn claims(&self) -> Vec<Claim> {
+        GOALS.iter().map(Goal::claim).collect()
     }
 }
 

@@ -229,8 +229,8 @@ impl Experiment for Tasks {
         Ok((TaskMetrics { tasks }, configuration))
     }
 
-    fn claims(&self, metrics: &TaskMetrics) -> Vec<Claim> {
-        let mut claims = self.open_claims("");
+    fn judged(&self, metrics: &TaskMetrics) -> Vec<Claim> {
+        let mut claims = self.claims();
         let Some(task) = metrics.task("TruthfulQA, MC2") else { return claims };
         if !task.has_signal {
             claims[0].verdict = Verdict::NotReproduced("f16 has no signal".to_owned());
@@ -245,14 +245,11 @@ impl Experiment for Tasks {
         claims
     }
 
-    fn open_claims(&self, reason: &str) -> Vec<Claim> {
-        vec![Claim {
-            system: SYSTEM.to_owned(),
-            claim: "l/0 beats 0/l with l half the layers (table 1, TruthfulQA; here MC2)"
-                .to_owned(),
-            paper: "38.8 against 12.8".to_owned(),
-            here: String::new(),
-            verdict: Verdict::NotReproduced(reason.to_owned()),
-        }]
+    fn claims(&self) -> Vec<Claim> {
+        vec![Claim::of_paper(
+            SYSTEM,
+            "l/0 beats 0/l with l half the layers (table 1, TruthfulQA; here MC2)",
+            "38.8 against 12.8",
+        )]
     }
 }

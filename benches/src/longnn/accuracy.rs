@@ -8,7 +8,7 @@ use super::{SYSTEM, problem};
 use crate::experiment::{Experiment, Size};
 use common::command::workspace_root;
 use common::progress::{Progress, Unit};
-use common::report::{Claim, Verdict};
+use common::report::Claim;
 use longnn::data::catalogue;
 use longnn::experiment::compare::{Pairing, Row};
 use longnn::experiment::published::{self, Published, Reimplementation};
@@ -113,24 +113,33 @@ impl Experiment for Accuracy {
         Ok((metrics?, configuration))
     }
 
-    fn claims(&self, metrics: &AccuracyMetrics) -> Vec<Claim> {
+    fn judged(&self, metrics: &AccuracyMetrics) -> Vec<Claim> {
         let is_official = |row: &&Row| row.evaluation == Evaluation::Official;
-        let official = metrics.rows.iter().find(is_official).and_then(claim);
-        let lead = metrics.jacobi.as_ref().filter(|_| self.graph == LEAD).and_then(lead_claim);
+        let official = metrics.rows.iter().find(is_official).and_then(judged);
+        let lead = self.lead().zip(metrics.jacobi.as_ref()).map(|(claim, lead)| {
+            let ci95 = lead.difference_ci95.unwrap_or(f64::INFINITY);
+            let here = format!("{:+.1} ± {ci95:.1} points", lead.difference_mean);
+            claim.judged(here, lead.difference_mean > ci95)
+        });
         official.into_iter().chain(lead).collect()
     }
 
-    fn open_claims(&self, reason: &str) -> Vec<Claim> {
+    fn claims(&self) -> Vec<Claim> {
         let paper = published::published(self.graph, Architecture::Lon);
-        let claim = |paper: Published| Claim {
-            verdict: Verdict::NotReproduced(reason.to_owned()),
-            ..unjudged(self.graph, &paper)
-        };
-        paper.map(claim).into_iter().collect()
+        let of_graph = paper.map(|paper| claim(self.graph, &paper));
+        of_graph.into_iter().chain(self.lead()).collect()
     }
 }
 
 impl Accuracy {
+    /// The paper's model against the one that it improves on, on the graph where it leads most.
+    fn lead(&self) -> Option<Claim> {
+        let paper = |model| Some(published::published(self.graph, model)?.mean);
+        let lead = paper(Architecture::Lon)? - paper(Architecture::JacobiPublished)?;
+        let claim = format!("LON-GNN beats JacobiConv on {LEAD}, same seeds, 95 % interval");
+        (self.graph == LEAD).then(|| Claim::of_paper(SYSTEM, claim, format!("{lead:+.1} points")))
+    }
+
     fn metrics(
         &self,
         size: Size,
@@ -184,7 +193,7 @@ fn kept(row: Row) -> Row {
 }
 
 /// Held against the paper's number, by the rule that holds it against the re-implementation.
-fn claim(row: &Row) -> Option<Claim> {
+fn judged(row: &Row) -> Option<Claim> {
     let paper = row.published.as_ref()?;
     let &Published { mean, plus_minus, .. } = paper;
     let ours = Summary {
@@ -198,36 +207,15 @@ fn claim(row: &Row) -> Option<Claim> {
     let evaluation = row.evaluation;
     let reference = Reimplementation { mean, std: plus_minus, seeds: PAPER_SEEDS, evaluation };
     let agrees = verdict::from_reimplementation(&ours, &reference)?.verdict();
-    Some(Claim {
-        here: format!("{:.2} ± {:.2}", ours.mean, ours.std.unwrap_or(0.0)),
-        verdict: match agrees {
-            verdict::Verdict::Agrees => Verdict::Holds,
-            _ => Verdict::Differs,
-        },
-        ..unjudged(&row.dataset, paper)
-    })
+    let here = format!("{:.2} ± {:.2}", ours.mean, ours.std.unwrap_or(0.0));
+    Some(claim(&row.dataset, paper).judged(here, agrees == verdict::Verdict::Agrees))
 }
 
-fn unjudged(graph: &str, paper: &Published) -> Claim {
+fn claim(graph: &str, paper: &Published) -> Claim {
     let memory = if paper.confirmed { "" } else { " (from memory)" };
-    Claim {
-        system: SYSTEM.to_owned(),
-        claim: format!("LON-GNN on {graph}, official evaluation, test % ± std (table 1)"),
-        paper: format!("{:.2} ± {:.2}{memory}", paper.mean, paper.plus_minus),
-        here: String::new(),
-        verdict: Verdict::Differs,
-    }
-}
-
-fn lead_claim(lead: &Pairing) -> Option<Claim> {
-    let paper = |model| Some(published::published(LEAD, model)?.mean);
-    let paper = paper(Architecture::Lon)? - paper(Architecture::JacobiPublished)?;
-    let ci95 = lead.difference_ci95.unwrap_or(f64::INFINITY);
-    Some(Claim {
-        system: SYSTEM.to_owned(),
-        claim: format!("LON-GNN beats JacobiConv on {LEAD}, same seeds, 95 % interval"),
-        paper: format!("{paper:+.1} points"),
-        here: format!("{:+.1} ± {ci95:.1} points", lead.difference_mean),
-        verdict: Verdict::judged(lead.difference_mean > ci95),
-    })
+    Claim::of_paper(
+        SYSTEM,
+        format!("LON-GNN on {graph}, official evaluation, test % ± std (table 1)"),
+        format!("{:.2} ± {:.2}{memory}", paper.mean, paper.plus_minus),
+    )
 }

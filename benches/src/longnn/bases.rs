@@ -7,7 +7,7 @@
 use super::SYSTEM;
 use crate::experiment::{Experiment, Size};
 use common::progress::Progress;
-use common::report::{Claim, Verdict};
+use common::report::Claim;
 use longnn::basis::{Basis, ChangeOfBasis, Exponents, Sign, jacobi_values};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -66,45 +66,28 @@ impl Experiment for Bases {
         Ok((BasesMetrics { orders, published_sign }, configuration))
     }
 
-    fn claims(&self, metrics: &BasesMetrics) -> Vec<Claim> {
+    fn judged(&self, metrics: &BasesMetrics) -> Vec<Claim> {
         let orders = metrics.orders.iter().take(DEGREE + 1);
         let error = orders.fold(0.0_f64, |worst, order| worst.max(order.error));
-        let [exact, sign] = unjudged();
+        let [exact, sign] = claims();
+        let off = format!("off by {:.0} % of the largest value", 100.0 * metrics.published_sign);
         vec![
-            Claim {
-                here: format!("{error:.0e}"),
-                verdict: Verdict::judged(error <= BOUND),
-                ..exact
-            },
-            Claim {
-                here: format!(
-                    "off by {:.0} % of the largest value",
-                    100.0 * metrics.published_sign
-                ),
-                verdict: Verdict::judged(metrics.published_sign < BOUND),
-                ..sign
-            },
+            exact.judged(format!("{error:.0e}"), error <= BOUND),
+            sign.judged(off, metrics.published_sign < BOUND),
         ]
     }
 
-    fn open_claims(&self, reason: &str) -> Vec<Claim> {
-        let open = |claim: Claim| claim.not_reproduced(reason);
-        unjudged().map(open).to_vec()
+    fn claims(&self) -> Vec<Claim> {
+        claims().to_vec()
     }
 }
 
-fn unjudged() -> [Claim; 2] {
+fn claims() -> [Claim; 2] {
     let (a, b) = PUBLISHED;
-    let claim = |claim: String, paper: &str| Claim {
-        system: SYSTEM.to_owned(),
-        claim,
-        paper: paper.to_owned(),
-        here: String::new(),
-        verdict: Verdict::Differs,
-    };
+    let published = format!("JacobiConv's code runs Jacobi's basis, a = {a}, b = {b}");
     [
-        claim(format!("change of basis, degree {DEGREE} (not the paper's: our goal)"), "1e-13"),
-        claim(format!("JacobiConv's code runs Jacobi's basis, a = {a}, b = {b}"), "it does"),
+        Claim::goal(SYSTEM, format!("change of basis, degree {DEGREE}"), "≤ 1e-13"),
+        Claim::of_paper(SYSTEM, published, "it does"),
     ]
 }
 

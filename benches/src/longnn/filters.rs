@@ -6,7 +6,7 @@ use anyhow::Context;
 use common::assets::find;
 use common::command::store;
 use common::progress::{Progress, Unit};
-use common::report::{Claim, Verdict};
+use common::report::Claim;
 use longnn::data::catalogue::IMAGES_ASSET;
 use longnn::data::images;
 use longnn::experiment::fit_filters::{FilterFitting, FittedTarget, PUBLISHED};
@@ -57,20 +57,15 @@ impl Experiment for Filters {
         Ok((metrics, json!({ "images": n_images, "degree": degree, "max_epochs": max_epochs })))
     }
 
-    fn claims(&self, metrics: &FilterMetrics) -> Vec<Claim> {
-        let claim = |row: &FittedTarget| Claim {
-            here: format!("{}, floor {}", short(row.descent), short(row.floor)),
-            verdict: Verdict::judged(row.ratio <= bound(row.target)),
-            ..unjudged(row.target)
+    fn judged(&self, metrics: &FilterMetrics) -> Vec<Claim> {
+        let judged = |row: &FittedTarget| {
+            let here = format!("{}, floor {}", short(row.descent), short(row.floor));
+            claim(row.target).judged(here, row.ratio <= bound(row.target))
         };
-        metrics.rows.iter().map(claim).collect()
+        metrics.rows.iter().map(judged).collect()
     }
 
-    fn open_claims(&self, reason: &str) -> Vec<Claim> {
-        let claim = |target| Claim {
-            verdict: Verdict::NotReproduced(reason.to_owned()),
-            ..unjudged(target)
-        };
+    fn claims(&self) -> Vec<Claim> {
         TargetFilter::ALL.into_iter().map(claim).collect()
     }
 }
@@ -84,21 +79,19 @@ fn bound(target: TargetFilter) -> f64 {
     }
 }
 
-fn unjudged(target: TargetFilter) -> Claim {
+fn claim(target: TargetFilter) -> Claim {
     let column = TargetFilter::ALL.iter().position(|other| *other == target);
     let row = PUBLISHED.iter().find(|row| row.model == BEST_PUBLISHED);
     let published = column.zip(row).map(|(column, row)| row.squared_errors[column]);
-    Claim {
-        system: SYSTEM.to_owned(),
-        claim: format!(
+    Claim::of_paper(
+        SYSTEM,
+        format!(
             "{} filter on images: squared error within {} x the floor",
             target.name(),
             bound(target)
         ),
-        paper: published.map_or(String::new(), |error| format!("{BEST_PUBLISHED} {error}")),
-        here: String::new(),
-        verdict: Verdict::Differs,
-    }
+        published.map_or(String::new(), |error| format!("{BEST_PUBLISHED} {error}")),
+    )
 }
 
 /// An error with the digits that the papers give, or three where that would be too few.

@@ -5,9 +5,10 @@
 
 use super::{SYSTEM, problem};
 use crate::experiment::{Experiment, Size};
+use crate::goal::Goal;
 use anyhow::Context;
 use common::progress::{Progress, Unit};
-use common::report::{Claim, Verdict};
+use common::report::Claim;
 use common::statistics::median;
 use longnn::data::catalogue;
 use longnn::graph::{Adjacency, SelfLoops};
@@ -93,52 +94,28 @@ impl Experiment for Speed {
     }
 
     /// The paper prints no times: these are our own goals.
-    fn claims(&self, metrics: &SpeedMetrics) -> Vec<Claim> {
+    fn judged(&self, metrics: &SpeedMetrics) -> Vec<Claim> {
         let row = |graph: &str| metrics.rows.iter().find(|row| row.graph == graph);
         let epoch = |graph: &str| row(graph).map(|row| row.epoch);
         let ratio = row("squirrel").map(|row| row.epoch_of_ten / row.epoch);
         let table: Option<f64> = metrics.rows.iter().map(|row| row.training_s).sum();
         let measured = [epoch("cora"), epoch("squirrel"), epoch("computers"), ratio, table];
-        let judge = |(goal, value): (&Goal, Option<f64>)| {
-            let value = value?;
-            let verdict = Verdict::judged(value <= goal.at_most);
-            Some(goal.claim(format!("{value:.1}{}", goal.unit), verdict))
-        };
-        GOALS.iter().zip(measured).filter_map(judge).collect()
+        GOALS.iter().zip(measured).map(|(goal, value)| goal.judged(value)).collect()
     }
 
-    fn open_claims(&self, reason: &str) -> Vec<Claim> {
-        let open =
-            |goal: &Goal| goal.claim(String::new(), Verdict::NotReproduced(reason.to_owned()));
-        GOALS.iter().map(open).collect()
+    fn claims(&self) -> Vec<Claim> {
+        GOALS.iter().map(Goal::claim).collect()
     }
-}
-
-struct Goal {
-    what: &'static str,
-    at_most: f64,
-    unit: &'static str,
 }
 
 const GOALS: [Goal; 5] = [
-    Goal { what: "epoch of LON-GNN on Cora, one seed", at_most: 2.0, unit: " ms" },
-    Goal { what: "epoch of LON-GNN on Squirrel, one seed", at_most: 12.0, unit: " ms" },
-    Goal { what: "epoch of LON-GNN on Computers, one seed", at_most: 60.0, unit: " ms" },
-    Goal { what: "ten seeds side by side on Squirrel, in epochs of one", at_most: 5.0, unit: " x" },
-    Goal { what: "LON-GNN trained on all nine graphs, ten seeds each", at_most: 720.0, unit: " s" },
+    Goal::at_most(SYSTEM, "epoch of LON-GNN on Cora, one seed", 2.0, " ms"),
+    Goal::at_most(SYSTEM, "epoch of LON-GNN on Squirrel, one seed", 12.0, " ms"),
+    Goal::at_most(SYSTEM, "epoch of LON-GNN on Computers, one seed", 60.0, " ms"),
+    Goal::at_most(SYSTEM, "ten seeds side by side on Squirrel, in epochs of one", 5.0, " x"),
+    Goal::at_most(SYSTEM, "LON-GNN trained on all nine graphs, ten seeds each", 720.0, " s")
+        .with_decimals(0),
 ];
-
-impl Goal {
-    fn claim(&self, here: String, verdict: Verdict) -> Claim {
-        Claim {
-            system: SYSTEM.to_owned(),
-            claim: format!("{} (not the paper's: our goal)", self.what),
-            paper: format!("≤ {}{}", self.at_most, self.unit),
-            here,
-            verdict,
-        }
-    }
-}
 
 fn epochs(size: Size) -> usize {
     match size {

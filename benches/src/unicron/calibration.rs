@@ -5,7 +5,7 @@ use super::SYSTEM;
 use crate::experiment::{Experiment, Size};
 use anyhow::Context;
 use common::progress::Progress;
-use common::report::{Claim, Verdict};
+use common::report::Claim;
 use common::statistics::Estimate;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -94,7 +94,7 @@ impl Experiment for Calibration {
         Ok((metrics, configuration))
     }
 
-    fn claims(&self, metrics: &CalibrationMetrics) -> Vec<Claim> {
+    fn judged(&self, metrics: &CalibrationMetrics) -> Vec<Claim> {
         let errors: Vec<f64> = metrics.fitted.iter().map(|run| run.error().abs()).collect();
         let mean = Estimate::of(&errors).mean;
         let worst = errors.iter().copied().fold(0.0, f64::max);
@@ -107,38 +107,25 @@ impl Experiment for Calibration {
             .flatten()
             .map(|end| format!("{:.1} %", end.utilisation))
             .collect();
-        let [mut fit, mut scaling] = unjudged();
-        fit.here = format!("mean {mean:.1} %, worst {worst:.1} %");
-        fit.verdict = Verdict::judged(mean <= MEAN_ERROR && worst <= WORST_ERROR);
-        scaling.here = ends.join(" to ");
-        scaling.verdict = Verdict::judged(off <= SCALING_ERROR);
-        vec![fit, scaling]
+        let [fit, scaling] = claims();
+        let errors = format!("mean {mean:.1} %, worst {worst:.1} %");
+        vec![
+            fit.judged(errors, mean <= MEAN_ERROR && worst <= WORST_ERROR),
+            scaling.judged(ends.join(" to "), off <= SCALING_ERROR),
+        ]
     }
 
-    fn open_claims(&self, reason: &str) -> Vec<Claim> {
-        let open = |claim: Claim| claim.not_reproduced(reason);
-        unjudged().into_iter().map(open).collect()
+    fn claims(&self) -> Vec<Claim> {
+        claims().to_vec()
     }
 }
 
-fn unjudged() -> [Claim; 2] {
-    let claim = |claim: &str, paper: &str| Claim {
-        system: SYSTEM.to_owned(),
-        claim: claim.to_owned(),
-        paper: paper.to_owned(),
-        here: String::new(),
-        verdict: Verdict::Differs,
-    };
+fn claims() -> [Claim; 2] {
     [
-        claim(
-            "throughput model, 19 runs of Megatron-LM (not the paper's: our goal)",
-            "mean 6 %, worst 20 %",
-        ),
-        claim(
-            "strong scaling of 177B, 96 to 4,608 H100, within 2 points (Megatron-LM)",
-            "47 % to 42 %",
-        ),
+        ("throughput model, 19 runs of Megatron-LM", "mean 6 %, worst 20 %"),
+        ("strong scaling of 177B, 96 to 4,608 H100, within 2 points", "Megatron-LM: 47 % to 42 %"),
     ]
+    .map(|(claim, bound)| Claim::goal(SYSTEM, claim, bound))
 }
 
 fn scaling(constants: &Constants) -> anyhow::Result<Vec<Scaling>> {

@@ -6,7 +6,7 @@ use crate::experiment::{Experiment, Size};
 use anyhow::Context;
 use common::command::text_variable;
 use common::progress::{Progress, Unit};
-use common::report::{Claim, Verdict};
+use common::report::Claim;
 use common::statistics::quantile;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -113,33 +113,23 @@ impl Experiment for Dashboard {
         Ok((metrics, configuration))
     }
 
-    fn claims(&self, metrics: &DashboardMetrics) -> Vec<Claim> {
+    fn judged(&self, metrics: &DashboardMetrics) -> Vec<Claim> {
         let is_whole = metrics.nodes == FULL.nodes && metrics.tasks == FULL.tasks;
-        vec![Claim {
-            here: format!(
-                "{} of 50 ms and more in {:.0} s; frames {:.0} ms at most",
-                metrics.long_tasks, metrics.seconds_watched, metrics.frame_max_ms
-            ),
-            verdict: Verdict::judged(is_whole && metrics.longest_task_ms < LONG_MS),
-            ..unjudged()
-        }]
+        let here = format!(
+            "{} of 50 ms and more in {:.0} s; frames {:.0} ms at most",
+            metrics.long_tasks, metrics.seconds_watched, metrics.frame_max_ms
+        );
+        vec![claim().judged(here, is_whole && metrics.longest_task_ms < LONG_MS)]
     }
 
-    fn open_claims(&self, reason: &str) -> Vec<Claim> {
-        vec![unjudged().not_reproduced(reason)]
+    fn claims(&self) -> Vec<Claim> {
+        vec![claim()]
     }
 }
 
-fn unjudged() -> Claim {
-    Claim {
-        system: SYSTEM.to_owned(),
-        claim: "dashboard of 1,000 nodes and 50 tasks: long tasks of the page while it is updated (not \
-                the paper's: our goal)"
-            .to_owned(),
-        paper: "none".to_owned(),
-        here: String::new(),
-        verdict: Verdict::Differs,
-    }
+fn claim() -> Claim {
+    let claim = "dashboard of 1,000 nodes and 50 tasks: long tasks of the page while it is updated";
+    Claim::goal(SYSTEM, claim, "none")
 }
 
 /// What the page's thread did for a while.

@@ -5,7 +5,7 @@ use super::{SYSTEM, program};
 use crate::experiment::{Experiment, Size};
 use anyhow::Context;
 use common::progress::{Progress, Unit};
-use common::report::{Claim, Verdict};
+use common::report::Claim;
 use common::statistics::quantile;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -162,40 +162,33 @@ impl Experiment for Detection {
         Ok((DetectionMetrics { rows, iteration_ms, without_networks }, configuration))
     }
 
-    fn claims(&self, metrics: &DetectionMetrics) -> Vec<Claim> {
-        let claim = |kind: &Kind| {
+    fn judged(&self, metrics: &DetectionMetrics) -> Vec<Claim> {
+        let judged = |kind: &Kind| {
             let name = (kind.fault)(Path::new("")).name();
             let row = metrics.rows.iter().find(|row| row.fault == name);
             let slowest = row.and_then(|row| row.detected_within(1.0));
             let median = row.and_then(|row| row.detected_within(0.5));
             let (Some(slowest), Some(median)) = (slowest, median) else {
                 let reason = metrics.without_networks.clone().unwrap_or_default();
-                return unjudged(kind, String::new(), Verdict::NotReproduced(reason));
+                return claim(kind).not_reproduced(&reason);
             };
             let at_most = (kind.at_most)(metrics.iteration_ms);
             let here = format!("{:.2} s, slowest {:.2} s", median / 1e3, slowest / 1e3);
-            let holds = slowest <= at_most;
-            unjudged(kind, here, Verdict::judged(holds))
+            claim(kind).judged(here, slowest <= at_most)
         };
-        KINDS.iter().map(claim).collect()
+        KINDS.iter().map(judged).collect()
     }
 
-    fn open_claims(&self, reason: &str) -> Vec<Claim> {
-        let open = |kind| unjudged(kind, String::new(), Verdict::NotReproduced(reason.to_owned()));
-        KINDS.iter().map(open).collect()
+    fn claims(&self) -> Vec<Claim> {
+        KINDS.iter().map(claim).collect()
     }
 }
 
-fn unjudged(kind: &Kind, here: String, verdict: Verdict) -> Claim {
+fn claim(kind: &Kind) -> Claim {
     let name = (kind.fault)(Path::new("")).name();
     let at_most = (kind.at_most)(ITERATION_MS as f64) / 1e3;
-    Claim {
-        system: SYSTEM.to_owned(),
-        claim: format!("live, {name}: noticed within {at_most} s (our goal)"),
-        paper: kind.paper.to_owned(),
-        here,
-        verdict,
-    }
+    let bound = format!("≤ {at_most} s; the paper: {}", kind.paper);
+    Claim::goal(SYSTEM, format!("live, {name}: noticed within"), bound)
 }
 
 /// The file that makes a worker fail.

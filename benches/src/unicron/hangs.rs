@@ -112,11 +112,11 @@ impl Experiment for Hangs {
     }
 
     /// The paper gives no curve.
-    fn claims(&self, _: &HangsMetrics) -> Vec<Claim> {
+    fn claims(&self) -> Vec<Claim> {
         Vec::new()
     }
 
-    fn open_claims(&self, _: &str) -> Vec<Claim> {
+    fn judged(&self, _: &HangsMetrics) -> Vec<Claim> {
         Vec::new()
     }
 }

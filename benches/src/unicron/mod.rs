@@ -7,7 +7,7 @@
 //! | [`detection`] | how soon a live cluster notices failures, and survives them |
 //! | [`efficiency`] | accumulated WAF against other policies, allocations, ablations, sensitivities |
 //! | [`hangs`] | false alarms against misses of the monitor of iteration times |
-//! | [`infinitehbd`] | every policy through 348 days of 400 servers |
+//! | [`real_traces`] | every policy through failures that real clusters had |
 //! | [`overhead`] | what it costs to be watched |
 //! | [`pytorch`] | what a failure costs a PyTorch job, and what it pays without one |
 //! | [`reduction`] | the trainer's tree beside a ring |
@@ -23,11 +23,11 @@ mod dashboard;
 mod detection;
 mod efficiency;
 mod hangs;
-mod infinitehbd;
 mod overhead;
 mod planning;
 pub mod program;
 mod pytorch;
+mod real_traces;
 mod reduction;
 mod scale;
 mod unwatched;
@@ -36,14 +36,14 @@ pub use calibration::{Calibration, CalibrationMetrics, RunError};
 pub use dashboard::{Dashboard, DashboardMetrics};
 pub use detection::{Detection, DetectionMetrics, DetectionRow};
 pub use efficiency::Efficiency;
-pub use efficiency::metrics::{AllocationRow, EfficiencyMetrics, PolicyRow};
+pub use efficiency::metrics::{AllocationRow, EfficiencyMetrics, History, PolicyRow};
 pub use hangs::{Hangs, HangsMetrics};
-pub use infinitehbd::{InfiniteHbd, InfiniteHbdMetrics};
 pub use overhead::{Overhead, OverheadMetrics};
 pub use planning::{Planning, PlanningMetrics, PlanningRow};
 pub use pytorch::{
     PyTorchOverhead, PyTorchOverheadMetrics, PyTorchRecovery, PyTorchRecoveryMetrics,
 };
+pub use real_traces::{RealTraces, Replanning, TraceResult};
 pub use reduction::{Reduction, ReductionMetrics};
 pub use scale::{Scale, ScaleMetrics};
 

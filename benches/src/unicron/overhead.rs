@@ -5,7 +5,7 @@ use super::{SYSTEM, program, unwatched};
 use crate::experiment::{Experiment, Size};
 use anyhow::Context;
 use common::progress::{Progress, Unit};
-use common::report::{Claim, Verdict};
+use common::report::Claim;
 use common::statistics::{Estimate, median};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -86,27 +86,22 @@ impl Experiment for Overhead {
         Ok((metrics, configuration))
     }
 
-    fn claims(&self, metrics: &OverheadMetrics) -> Vec<Claim> {
+    fn judged(&self, metrics: &OverheadMetrics) -> Vec<Claim> {
         let slower = metrics.slower();
         let here = format!("{:+.1} % ± {:.1}", slower.mean, slower.half_width_95());
         // The paper's plot of throughput with and without shows no difference.
         let holds = slower.mean - slower.half_width_95() <= 0.0;
-        vec![unjudged(here, Verdict::judged(holds))]
+        vec![claim().judged(here, holds)]
     }
 
-    fn open_claims(&self, reason: &str) -> Vec<Claim> {
-        vec![unjudged(String::new(), Verdict::NotReproduced(reason.to_owned()))]
+    fn claims(&self) -> Vec<Claim> {
+        vec![claim()]
     }
 }
 
-fn unjudged(here: String, verdict: Verdict) -> Claim {
-    Claim {
-        system: SYSTEM.to_owned(),
-        claim: "live, iterations watched over unwatched, 95 % interval".to_owned(),
-        paper: "no overhead".to_owned(),
-        here,
-        verdict,
-    }
+fn claim() -> Claim {
+    let claim = "live, iterations watched over unwatched, 95 % interval";
+    Claim::of_paper(SYSTEM, claim, "no overhead")
 }
 
 async fn measure(

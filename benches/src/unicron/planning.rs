@@ -2,9 +2,10 @@
 
 use super::SYSTEM;
 use crate::experiment::{Experiment, Size};
+use crate::goal::Goal;
 use anyhow::Context;
 use common::progress::{Progress, Unit};
-use common::report::{Claim, Verdict};
+use common::report::Claim;
 use common::statistics::median;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
@@ -89,46 +90,32 @@ impl Experiment for Planning {
         Ok((metrics, json!({ "sizes": sizes, "repeats": REPEATS, "rule": "ours" })))
     }
 
-    fn claims(&self, metrics: &PlanningMetrics) -> Vec<Claim> {
+    fn judged(&self, metrics: &PlanningMetrics) -> Vec<Claim> {
         let row =
             |gpus, tasks| metrics.rows.iter().find(|row| (row.gpus, row.tasks) == (gpus, tasks));
-        let judge = |claim: Claim, value: f64, unit: &str, goal: f64| Claim {
-            here: format!("{value:.2} {unit}"),
-            verdict: Verdict::judged(value < goal),
-            ..claim
-        };
-        let [small, large, look_up, table] = unjudged();
-        let mut claims = Vec::new();
-        claims.extend(row(1000, 50).map(|row| judge(small, row.plan_ms, "ms", 10.0)));
-        if let Some(row) = row(100_000, 500) {
-            claims.push(judge(large, row.plan_of_distinct_ms / 1e3, "s", 1.0));
-            claims.push(judge(look_up, row.look_up_us, "µs", 10.0));
-            claims.push(judge(table, row.table_s, "s", 10.0));
-        }
-        claims
+        let (small, large) = (row(1000, 50), row(100_000, 500));
+        let measured = [
+            small.map(|row| row.plan_ms),
+            large.map(|row| row.plan_of_distinct_ms / 1e3),
+            large.map(|row| row.look_up_us),
+            large.map(|row| row.table_s),
+        ];
+        GOALS.iter().zip(measured).map(|(goal, value)| goal.judged(value)).collect()
     }
 
-    fn open_claims(&self, reason: &str) -> Vec<Claim> {
-        let open = |claim: Claim| claim.not_reproduced(reason);
-        unjudged().into_iter().map(open).collect()
+    fn claims(&self) -> Vec<Claim> {
+        GOALS.iter().map(Goal::claim).collect()
     }
 }
 
-fn unjudged() -> [Claim; 4] {
-    let claim = |claim: &str, goal: &str| Claim {
-        system: SYSTEM.to_owned(),
-        claim: format!("{claim} (not the paper's: our goal)"),
-        paper: goal.to_owned(),
-        here: String::new(),
-        verdict: Verdict::Differs,
-    };
-    [
-        claim("plan of 1,000 GPUs and 50 tasks", "< 10 ms"),
-        claim("plan of 100,000 GPUs and 500 tasks, every model its own", "< 1 s"),
-        claim("look-up of a plan, 100,000 GPUs", "< 10 µs"),
-        claim("table of plans for 100,000 GPUs and 500 tasks", "< 10 s"),
-    ]
-}
+const GOALS: [Goal; 4] = [
+    Goal::at_most(SYSTEM, "plan of 1,000 GPUs and 50 tasks", 10.0, " ms").with_decimals(2),
+    Goal::at_most(SYSTEM, "plan of 100,000 GPUs and 500 tasks, every model its own", 1.0, " s")
+        .with_decimals(2),
+    Goal::at_most(SYSTEM, "look-up of a plan, 100,000 GPUs", 10.0, " µs").with_decimals(2),
+    Goal::at_most(SYSTEM, "table of plans for 100,000 GPUs and 500 tasks", 10.0, " s")
+        .with_decimals(2),
+];
 
 fn row(gpus: usize, tasks: usize) -> anyhow::Result<PlanningRow> {
     let (rule, constants) = (Rule::ours(), Constants::default());

@@ -80,11 +80,11 @@ impl Experiment for Reduction {
     }
 
     /// The paper sums in the order of its library.
-    fn claims(&self, _: &ReductionMetrics) -> Vec<Claim> {
+    fn claims(&self) -> Vec<Claim> {
         Vec::new()
     }
 
-    fn open_claims(&self, _: &str) -> Vec<Claim> {
+    fn judged(&self, _: &ReductionMetrics) -> Vec<Claim> {
         Vec::new()
     }
 }

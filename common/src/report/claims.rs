@@ -1,4 +1,4 @@
-//! What the papers claim beside what was measured here.
+//! What the papers claim, and goals beyond them, beside what was measured here.
 //!
 //! "Not reproduced, because …" is a legal row: a claim that is left out looks like one that holds.
 
@@ -38,15 +38,17 @@ impl fmt::Display for Verdict {
     }
 }
 
-/// One claim of a paper.
+/// What a paper says of its system, or a goal beyond the papers.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Claim {
     /// The system: `kvquant`, `unicron` or `longnn`.
     pub system: String,
     /// The claim in a few words, with the paper's table or section.
     pub claim: String,
-    /// The paper's value, with its unit.
-    pub paper: String,
+    /// Whether this repository has set it itself.
+    pub is_goal: bool,
+    /// The paper's value or the goal's bound, with its unit.
+    pub promised: String,
     /// The value measured here, with its unit; empty where nothing was measured.
     pub here: String,
     /// What became of it.
@@ -54,10 +56,48 @@ pub struct Claim {
 }
 
 impl Claim {
+    /// A claim of the system's paper, which nothing has judged yet.
+    #[must_use]
+    pub fn of_paper(system: &str, claim: impl Into<String>, paper: impl Into<String>) -> Self {
+        Self {
+            system: system.to_owned(),
+            claim: claim.into(),
+            is_goal: false,
+            promised: paper.into(),
+            here: String::new(),
+            verdict: Verdict::NotReproduced("not in this run".to_owned()),
+        }
+    }
+
+    /// A goal of this repository's own, which nothing has judged yet.
+    #[must_use]
+    pub fn goal(system: &str, claim: impl Into<String>, bound: impl Into<String>) -> Self {
+        Self { is_goal: true, ..Self::of_paper(system, claim, bound) }
+    }
+
+    /// The claim with what was measured.
+    #[must_use]
+    pub fn measured(self, here: impl Into<String>, verdict: Verdict) -> Self {
+        Self { here: here.into(), verdict, ..self }
+    }
+
+    /// The claim with what was measured, by whether it holds.
+    #[must_use]
+    pub fn judged(self, here: impl Into<String>, holds: bool) -> Self {
+        self.measured(here, Verdict::judged(holds))
+    }
+
     /// The claim where it wasn't measured.
     #[must_use]
     pub fn not_reproduced(self, reason: &str) -> Self {
         Self { verdict: Verdict::NotReproduced(reason.to_owned()), ..self }
+    }
+
+    /// What a table has in its column of promises: goals are marked as such.
+    #[must_use]
+    pub fn promise(&self) -> String {
+        let mark = if self.is_goal { "goal: " } else { "" };
+        format!("{mark}{}", self.promised)
     }
 }
 
@@ -72,9 +112,9 @@ pub fn claims_table(claims: &[Claim]) -> Table {
         ("verdict", Align::Left),
     ]);
     for claim in claims {
-        let verdict = claim.verdict.to_string();
+        let (promise, verdict) = (claim.promise(), claim.verdict.to_string());
         let here = if claim.here.is_empty() { "-" } else { &claim.here };
-        table.row([&claim.system, &claim.claim, &claim.paper, here, &verdict]);
+        table.row([&claim.system, &claim.claim, &promise, here, &verdict]);
     }
     table
 }
@@ -84,16 +124,10 @@ mod tests {
     use super::*;
 
     fn claims() -> Vec<Claim> {
-        let claim = |claim: &str, here: &str, verdict| Claim {
-            system: "kvquant".to_owned(),
-            claim: claim.to_owned(),
-            paper: "9.0 GB".to_owned(),
-            here: here.to_owned(),
-            verdict,
-        };
         vec![
-            claim("memory at 4096 tokens", "8.9 GB", Verdict::Holds),
-            claim("score | Table 1", "", Verdict::NotReproduced("no 7B model here".to_owned())),
+            Claim::of_paper("kvquant", "memory at 4096 tokens", "9.0 GB").judged("8.9 GB", true),
+            Claim::of_paper("kvquant", "score | Table 1", "9.0").not_reproduced("no 7B model here"),
+            Claim::goal("kvquant", "speed", "≥ 3 x").judged("2 x", false),
         ]
     }
 
@@ -102,10 +136,11 @@ mod tests {
         let table = claims_table(&claims());
         assert_eq!(
             table.to_text(),
-            "system   claim                   paper    here  verdict\n\
-             ───────  ─────────────────────  ──────  ──────  ────────────────────────────────\n\
-             kvquant  memory at 4096 tokens  9.0 GB  8.9 GB  holds\n\
-             kvquant  score | Table 1        9.0 GB       -  not reproduced: no 7B model here\n"
+            "system   claim                        paper    here  verdict\n\
+             ───────  ─────────────────────  ───────────  ──────  ────────────────────────────────\n\
+             kvquant  memory at 4096 tokens       9.0 GB  8.9 GB  holds\n\
+             kvquant  score | Table 1                9.0       -  not reproduced: no 7B model here\n\
+             kvquant  speed                  goal: ≥ 3 x     2 x  differs\n"
         );
         assert!(table.to_markdown().contains("| score \\| Table 1 "));
     }

@@ -1,7 +1,8 @@
 //! One self-contained HTML page: it opens from a disk, offline, on a phone and on paper.
 //!
 //! Every text is escaped; the only markup that enters a page unescaped is an [`Svg`], whose type
-//! says that it was made by us. There is no script.
+//! says that it was made by us. There is no script. What stands in backticks is set as code, in
+//! paragraphs, captions and tables.
 
 use std::fmt::Write as _;
 
@@ -114,7 +115,7 @@ impl Section {
         let _ = writeln!(html, "<section>\n<h2>{}</h2>", escape(&self.title));
         for block in &self.blocks {
             let _ = match block {
-                Block::Text(text) => writeln!(html, "<p>{}</p>", escape(text)),
+                Block::Text(text) => writeln!(html, "<p>{}</p>", inline(text)),
                 Block::Code(code) => writeln!(html, "<pre><code>{}</code></pre>", escape(code)),
                 Block::Table(table, caption) => {
                     render_table(html, table, caption);
@@ -124,7 +125,7 @@ impl Section {
                     html,
                     "<figure>\n{}\n<figcaption>{}</figcaption>\n</figure>",
                     svg.as_str(),
-                    escape(caption)
+                    inline(caption)
                 ),
             };
         }
@@ -136,17 +137,17 @@ fn render_table(html: &mut String, table: &Table, caption: &str) {
     // The wrapper scrolls, so that a wide table doesn't widen the page on a phone.
     html.push_str("<div class=\"scroll\">\n<table>\n");
     if !caption.is_empty() {
-        let _ = writeln!(html, "<caption>{}</caption>", escape(caption));
+        let _ = writeln!(html, "<caption>{}</caption>", inline(caption));
     }
     html.push_str("<thead><tr>");
     for (header, &align) in table.headers().iter().zip(table.aligns()) {
-        let _ = write!(html, "<th scope=\"col\"{}>{}</th>", class(align), escape(header));
+        let _ = write!(html, "<th scope=\"col\"{}>{}</th>", class(align), inline(header));
     }
     html.push_str("</tr></thead>\n<tbody>\n");
     for row in table.rows() {
         html.push_str("<tr>");
         for (cell, &align) in row.iter().zip(table.aligns()) {
-            let _ = write!(html, "<td{}>{}</td>", class(align), escape(cell));
+            let _ = write!(html, "<td{}>{}</td>", class(align), inline(cell));
         }
         html.push_str("</tr>\n");
     }
@@ -158,6 +159,19 @@ fn class(align: Align) -> &'static str {
         Align::Left => "",
         Align::Right => " class=\"number\"",
     }
+}
+
+/// `text` escaped, and what is in backticks as code.
+fn inline(text: &str) -> String {
+    let pieces: Vec<&str> = text.split('`').collect();
+    if pieces.len().is_multiple_of(2) {
+        return escape(text);
+    }
+    let piece = |(at, piece): (usize, &&str)| match at % 2 {
+        0 => escape(piece),
+        _ => format!("<code>{}</code>", escape(piece)),
+    };
+    pieces.iter().enumerate().map(piece).collect()
 }
 
 /// `text` with the characters that mean something to HTML replaced, in quoted attributes too.
@@ -209,6 +223,13 @@ mod tests {
         for needed in ["prefers-color-scheme: dark", "@media print", "name=\"viewport\""] {
             assert!(html.contains(needed), "{needed}");
         }
+    }
+
+    #[test]
+    fn code_is_set_as_code() {
+        let expected = "run <code>a &lt;b&gt;</code>, <code>c</code>";
+        assert_eq!(inline("run `a <b>`, `c`"), expected);
+        assert_eq!(inline("a ` alone"), "a ` alone");
     }
 
     #[test]

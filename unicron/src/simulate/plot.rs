@@ -64,6 +64,19 @@ fn height_of(picture: &Svg) -> u32 {
     digits.and_then(|digits| digits.parse().ok()).unwrap_or(HEIGHT)
 }
 
+/// The line with no more values than a plot has points: means from each point to the next. What was accumulated by
+/// then is the same.
+#[must_use]
+pub fn thinned(series: &[(f64, f64)], duration_s: f64) -> Vec<(f64, f64)> {
+    if series.len() <= POINTS {
+        return series.to_vec();
+    }
+    let sums = integral(series, duration_s);
+    let step_s = duration_s / POINTS as f64;
+    let steps = sums.windows(2).enumerate();
+    steps.map(|(at, ends)| (at as f64 * step_s, (ends[1] - ends[0]) / step_s)).collect()
+}
+
 /// The integral of a step function at `POINTS + 1` times from 0 to the end.
 fn integral(series: &[(f64, f64)], duration_s: f64) -> Vec<f64> {
     let mut sums = Vec::with_capacity(POINTS + 1);
@@ -92,6 +105,18 @@ mod tests {
         let sums = integral(&[(0.0, 2.0), (100.0, 0.0), (150.0, 4.0)], 400.0);
         assert_eq!(sums.len(), POINTS + 1);
         assert_eq!((sums[0], sums[50], sums[120], sums[400]), (0.0, 100.0, 200.0, 1200.0));
+    }
+
+    #[test]
+    fn a_thinned_line_accumulates_the_same() {
+        let series: Vec<(f64, f64)> = (0..1000).map(|at| (0.4 * f64::from(at), 1.5)).collect();
+        assert_eq!(thinned(&series[..2], 400.0), series[..2]);
+        let series = [series, vec![(399.5, 0.0)]].concat();
+        let thin = thinned(&series, 400.0);
+        assert_eq!((thin.len(), thin[398], thin[399]), (POINTS, (398.0, 1.5), (399.0, 0.75)));
+        for (before, after) in integral(&series, 400.0).iter().zip(integral(&thin, 400.0)) {
+            assert!((before - after).abs() < 1e-9, "{before} {after}");
+        }
     }
 
     #[test]

@@ -1,7 +1,8 @@
 //! Attention and a whole model on a GPU.
 
 use super::{FOLDER, percent};
-use crate::docs::{Generated, pending, with_source};
+use crate::docs::part::Part;
+use crate::docs::{Generated, pending};
 use crate::experiment::{Experiment, read};
 use crate::kvquant::{DecodeRow, GpuAttention, GpuAttentionMetrics, GpuModel, GpuModelMetrics};
 use common::report::{Align, Axis, Claim, Plot, Series, Table};
@@ -25,13 +26,13 @@ fn attention(runs: &Path, generated: &mut Generated) -> anyhow::Result<Vec<Claim
         |version| format!("PyTorch {version}, the fastest of its kernels, rightmost."),
     );
     let text = format!(
-        "{}, whose memory reads at {:.0} GB/s. {pytorch}\n\n{}",
+        "{}, whose memory reads at {:.0} GB/s. {pytorch}",
         metrics.gpu,
         metrics.read_bytes_per_s / 1e9,
-        with_source(&attention_table(&metrics), &record)
     );
-    generated.parts.insert("kvquant-gpu-attention", text);
-    Ok(GpuAttention.claims(&metrics))
+    let part = Part::from(text).table(attention_table(&metrics)).source(&record);
+    generated.parts.insert("kvquant-gpu-attention", part);
+    Ok(GpuAttention.judged(&metrics))
 }
 
 fn attention_table(metrics: &GpuAttentionMetrics) -> Table {
@@ -107,12 +108,12 @@ fn model(runs: &Path, generated: &mut Generated) -> anyhow::Result<Vec<Claim>> {
             percent(one.gpu / one.cpu - 1.0, 3),
         ]);
     }
-    let decode = with_source(&decode_table(&metrics), &record);
-    generated.parts.insert("kvquant-gpu-perplexity", perplexities.to_markdown());
+    let decode = Part::from(decode_table(&metrics)).source(&record);
+    generated.parts.insert("kvquant-gpu-perplexity", perplexities.into());
     generated.parts.insert("kvquant-gpu-decode", decode);
     let plot = decode_plot(&metrics).to_svg()?.into_string();
     generated.files.insert(Path::new(FOLDER).join("gpu-decode.svg"), plot);
-    Ok(GpuModel.claims(&metrics))
+    Ok(GpuModel.judged(&metrics))
 }
 
 /// Plans in columns.

@@ -4,7 +4,8 @@ mod gpu;
 mod plans;
 mod speed;
 
-use super::{Generated, part, pending, with_source};
+use super::part::Part;
+use super::{Generated, part, pending};
 use crate::experiment::{Experiment, Size, read};
 use crate::kvquant::{
     AnchorMetrics, Anchors, Asymmetry, AsymmetryMetrics, Errors, Memory, MemoryMetrics, PlanScore,
@@ -21,7 +22,7 @@ const SMALL: Asymmetry = Asymmetry { model: SMOLLM2 };
 pub fn generate(runs: &Path, generated: &mut Generated) -> anyhow::Result<()> {
     let claims: Vec<Claim> = [
         part(&Memory, "kvquant-memory", runs, generated, |record, metrics| {
-            with_source(&memory_table(metrics), record)
+            Part::from(memory_table(metrics)).source(record)
         })?,
         anchors(runs, generated)?,
         asymmetry(runs, generated)?,
@@ -32,7 +33,7 @@ pub fn generate(runs: &Path, generated: &mut Generated) -> anyhow::Result<()> {
         gpu::generate(runs, generated)?,
     ]
     .concat();
-    generated.parts.insert("kvquant-claims", claims_table(&claims).to_markdown());
+    generated.parts.insert("kvquant-claims", claims_table(&claims).into());
     generated.claims.extend(claims);
     Ok(())
 }
@@ -43,9 +44,9 @@ fn anchors(runs: &Path, generated: &mut Generated) -> anyhow::Result<Vec<Claim>>
         return Ok(pending(&Anchors, generated, &parts));
     };
     let texts = [window_table(&metrics), format_table(&metrics)];
-    let texts = texts.map(|table| with_source(&table, &record));
+    let texts = texts.map(|table| Part::from(table).source(&record));
     generated.parts.extend(parts.into_iter().zip(texts));
-    Ok(Anchors.claims(&metrics))
+    Ok(Anchors.judged(&metrics))
 }
 
 fn asymmetry(runs: &Path, generated: &mut Generated) -> anyhow::Result<Vec<Claim>> {
@@ -54,14 +55,14 @@ fn asymmetry(runs: &Path, generated: &mut Generated) -> anyhow::Result<Vec<Claim
         return Ok(pending(&SMALL, generated, &parts));
     };
     let texts = [
-        with_source(&asymmetry_table(&metrics), &record),
-        asymmetry_verdict(&metrics),
-        with_source(&one_side_table(&metrics), &record),
+        Part::from(asymmetry_table(&metrics)).source(&record),
+        asymmetry_verdict(&metrics).into(),
+        Part::from(one_side_table(&metrics)).source(&record),
     ];
     generated.parts.extend(parts.into_iter().zip(texts));
     let plot = asymmetry_plot(&metrics).to_svg()?.into_string();
     generated.files.insert(Path::new(FOLDER).join("asymmetry.svg"), plot);
-    Ok(SMALL.claims(&metrics))
+    Ok(SMALL.judged(&metrics))
 }
 
 /// The same sweep on the second model.
@@ -76,9 +77,12 @@ fn second_model(runs: &Path, generated: &mut Generated) -> anyhow::Result<Vec<Cl
             claims.extend(pending(&asymmetry, generated, &parts));
             continue;
         };
-        let texts = [with_source(&asymmetry_table(&metrics), &record), asymmetry_verdict(&metrics)];
+        let texts = [
+            Part::from(asymmetry_table(&metrics)).source(&record),
+            asymmetry_verdict(&metrics).into(),
+        ];
         generated.parts.extend(parts.into_iter().zip(texts));
-        claims.extend(asymmetry.claims(&metrics));
+        claims.extend(asymmetry.judged(&metrics));
     }
     Ok(claims)
 }
@@ -92,7 +96,7 @@ fn errors(runs: &Path, generated: &mut Generated) -> anyhow::Result<Vec<Claim>> 
     for (name, error) in STEPS {
         table.row([name.to_owned(), format!("{:.4}", metrics.mean(error))]);
     }
-    generated.parts.insert("kvquant-errors", with_source(&table, &record));
+    generated.parts.insert("kvquant-errors", Part::from(table).source(&record));
     let mut draw = |name: &str, plot: &Plot| -> anyhow::Result<()> {
         let path = Path::new(FOLDER).join(name);
         generated.files.insert(path, plot.to_svg()?.into_string());
@@ -102,7 +106,7 @@ fn errors(runs: &Path, generated: &mut Generated) -> anyhow::Result<Vec<Claim>> 
     for (at, plot) in figures::spreads(&metrics.heads).iter().enumerate() {
         draw(&format!("spread-{}.svg", at + 1), plot)?;
     }
-    Ok(Errors.claims(&metrics))
+    Ok(Errors.judged(&metrics))
 }
 
 fn memory_table(metrics: &MemoryMetrics) -> Table {

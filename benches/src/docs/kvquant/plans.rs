@@ -2,7 +2,8 @@
 
 use super::{FOLDER, loss, percent, perplexity};
 use crate::docs::headlines::Headline;
-use crate::docs::{Generated, PENDING, pending, source_of, with_source};
+use crate::docs::part::Part;
+use crate::docs::{Generated, pending};
 use crate::experiment::{Experiment, Size, read};
 use crate::kvquant::{
     AblationMetrics, Ablations, Family, NeedleMetrics, Needles, PAPER_LONG, PAPER_SHORT, PlanScore,
@@ -32,7 +33,7 @@ pub fn generate(runs: &Path, generated: &mut Generated) -> anyhow::Result<Vec<Cl
             claims.extend(pending(&plans, generated, &[part]));
             continue;
         };
-        generated.parts.insert(part, with_source(&plans_table(&metrics), &record));
+        generated.parts.insert(part, Part::from(plans_table(&metrics)).source(&record));
         if plans.model == SMOLLM2 {
             let plot = curve(&metrics).to_svg()?.into_string();
             generated.files.insert(Path::new(FOLDER).join("plans.svg"), plot);
@@ -40,12 +41,12 @@ pub fn generate(runs: &Path, generated: &mut Generated) -> anyhow::Result<Vec<Cl
         if plans.model == SMOLLM2 {
             generated.headlines.extend(headline(&metrics));
         }
-        claims.extend(plans.claims(&metrics));
+        claims.extend(plans.judged(&metrics));
         curves.push((plans.model, metrics));
     }
     let presets = match curves.is_empty() {
-        true => PENDING.to_owned(),
-        false => presets_table(&curves).to_markdown(),
+        true => Part::pending(),
+        false => presets_table(&curves).into(),
     };
     generated.parts.insert("kvquant-presets", presets);
     generated.files.insert(PathBuf::from(HELP), help(&curves));
@@ -188,7 +189,7 @@ fn perplexities(curves: &Curves) -> String {
 }
 
 /// What the searches found, and the commands that made them.
-fn searches() -> anyhow::Result<String> {
+fn searches() -> anyhow::Result<Part> {
     let mut table = Table::new(&[
         ("model", Align::Left),
         ("preset", Align::Left),
@@ -229,7 +230,7 @@ fn searches() -> anyhow::Result<String> {
             commands += &format!("$ {}\n", found.command);
         }
     }
-    Ok(format!("{}\n```\n{commands}```\n", table.to_markdown()))
+    Ok(Part::from(table).code(commands))
 }
 
 fn ablations(runs: &Path, generated: &mut Generated) -> anyhow::Result<Vec<Claim>> {
@@ -248,12 +249,12 @@ fn ablations(runs: &Path, generated: &mut Generated) -> anyhow::Result<Vec<Claim
         mixtures.row([score.plan.clone(), bits, perplexity(score), loss(score)]);
     }
     let texts = [
-        with_source(&side_table(&metrics, ["rtn1/f16", "rtn2/f16"])?, &record),
-        side_table(&metrics, ["f16/rtn1", "f16/rtn2"])?.to_markdown(),
-        mixtures.to_markdown(),
+        Part::from(side_table(&metrics, ["rtn1/f16", "rtn2/f16"])?).source(&record),
+        side_table(&metrics, ["f16/rtn1", "f16/rtn2"])?.into(),
+        mixtures.into(),
     ];
     generated.parts.extend(parts.into_iter().zip(texts));
-    Ok(Ablations.claims(&metrics))
+    Ok(Ablations.judged(&metrics))
 }
 
 /// One side at 1 and at 2 bits, the other exact.
@@ -296,12 +297,12 @@ fn needles(runs: &Path, generated: &mut Generated) -> anyhow::Result<Vec<Claim>>
             format!("{:.0} %", 100.0 * found as f64 / exact.max(1) as f64),
         ]);
     }
-    generated.parts.insert("kvquant-needles", with_source(&table, &record));
+    generated.parts.insert("kvquant-needles", Part::from(table).source(&record));
     for retrieval in &metrics.plans[..metrics.plans.len().min(2)] {
         let path = Path::new(FOLDER).join(format!("needles-{}.svg", retrieval.plan));
         generated.files.insert(path, heat_map(&metrics, retrieval).to_svg().into_string());
     }
-    Ok(Needles.claims(&metrics))
+    Ok(Needles.judged(&metrics))
 }
 
 fn heat_map(metrics: &NeedleMetrics, retrieval: &Retrieval) -> HeatMap {
@@ -326,15 +327,16 @@ fn tasks(runs: &Path, generated: &mut Generated) -> anyhow::Result<Vec<Claim>> {
     let tasks = record.as_ref().map_or(&none, |(_, metrics)| &metrics.tasks);
     let (short, long): (Vec<&TaskScores>, Vec<&TaskScores>) =
         tasks.iter().partition(|task| task.task.starts_with("TruthfulQA"));
-    let source = record
-        .as_ref()
-        .map_or_else(|| "\nNo record of ours yet.\n".to_owned(), |(record, _)| source_of(record));
+    let with_source = |table: Table| match &record {
+        Some((record, _)) => Part::from(table).source(record),
+        None => Part::from(table).text("No record of ours yet."),
+    };
     generated.parts.extend([
-        ("kvquant-tasks-short", format!("{}{source}", short_table(&short).to_markdown())),
-        ("kvquant-tasks-long", format!("{}{source}", long_table(&long).to_markdown())),
+        ("kvquant-tasks-short", with_source(short_table(&short))),
+        ("kvquant-tasks-long", with_source(long_table(&long))),
     ]);
     Ok(match &record {
-        Some((_, metrics)) => Tasks.claims(metrics),
+        Some((_, metrics)) => Tasks.judged(metrics),
         None => Tasks.open_claims("no record yet"),
     })
 }

@@ -1,7 +1,8 @@
 //! Attention and a whole model on the CPU: speed and memory.
 
 use super::{FOLDER, percent};
-use crate::docs::{Generated, part, pending, source_of, with_source};
+use crate::docs::part::Part;
+use crate::docs::{Generated, part, pending};
 use crate::experiment::{Experiment, read};
 use crate::kvquant::{
     Attention, AttentionMetrics, Decode, DecodeMetrics, Fused, FusedMetrics, Plans, PlansMetrics,
@@ -15,20 +16,22 @@ const MIB: f64 = (1 << 20) as f64;
 pub fn generate(runs: &Path, generated: &mut Generated) -> anyhow::Result<Vec<Claim>> {
     let mut claims = part(&Attention, "kvquant-attention", runs, generated, |record, metrics| {
         let text = format!(
-            "{}, memory that one thread reads at {:.1} GB/s:\n\n",
+            "{}, memory that one thread reads at {:.1} GB/s:",
             metrics.instructions,
             metrics.read_bytes_per_s / 1e9
         );
-        text + &with_source(&attention_table(metrics), record)
+        Part::from(text).table(attention_table(metrics)).source(record)
     })?;
     claims.extend(decode(runs, generated)?);
     claims.extend(part(&Fused, "kvquant-fused", runs, generated, |record, metrics| {
         let FusedMetrics { context, windows, .. } = metrics;
-        format!("{windows} windows of {context} tokens of WikiText-2 raw's test set, single-precision weights:\n\n")
-            + &with_source(&fused_table(metrics), record)
+        let text = format!(
+            "{windows} windows of {context} tokens of WikiText-2 raw's test set, single-precision weights:"
+        );
+        Part::from(text).table(fused_table(metrics)).source(record)
     })?);
     claims.extend(part(&Resident, "kvquant-held", runs, generated, |record, metrics| {
-        with_source(&memory_table(metrics), record)
+        Part::from(memory_table(metrics)).source(record)
     })?);
     Ok(claims)
 }
@@ -85,12 +88,12 @@ fn decode(runs: &Path, generated: &mut Generated) -> anyhow::Result<Vec<Claim>> 
     };
     let quality = read(&Plans { model: SMOLLM2 }, runs)?.map(|(_, quality)| quality);
     generated.parts.extend([
-        ("kvquant-speed", speed(&metrics, quality.as_ref()) + &source_of(&record)),
-        ("kvquant-weights", with_source(&weights_table(&metrics), &record)),
+        ("kvquant-speed", speed(&metrics, quality.as_ref()).source(&record)),
+        ("kvquant-weights", Part::from(weights_table(&metrics)).source(&record)),
     ]);
     let plot = plot(&metrics).to_svg()?.into_string();
     generated.files.insert(Path::new(FOLDER).join("speed.svg"), plot);
-    Ok(Decode.claims(&metrics))
+    Ok(Decode.judged(&metrics))
 }
 
 fn memory_table(metrics: &ResidentMetrics) -> Table {
@@ -112,7 +115,7 @@ fn memory_table(metrics: &ResidentMetrics) -> Table {
     table
 }
 
-fn speed(metrics: &DecodeMetrics, quality: Option<&PlansMetrics>) -> String {
+fn speed(metrics: &DecodeMetrics, quality: Option<&PlansMetrics>) -> Part {
     let score = |plan: &str| quality.and_then(|quality| quality.score(plan));
     let mut table = Table::new(&[
         ("cache", Align::Left),
@@ -153,13 +156,13 @@ fn speed(metrics: &DecodeMetrics, quality: Option<&PlansMetrics>) -> String {
             String::new(),
         ]);
     }
-    format!(
-        "{} threads, memory that reads at {:.1} GB/s, weights of {:.1} MiB read for each token:\n\n{}",
+    let text = format!(
+        "{} threads, memory that reads at {:.1} GB/s, weights of {:.1} MiB read for each token:",
         metrics.threads,
         metrics.read_bytes_per_s / 1e9,
         metrics.weights_bytes as f64 / MIB,
-        table.to_markdown()
-    )
+    );
+    Part::from(text).table(table)
 }
 
 fn weights_table(metrics: &DecodeMetrics) -> Table {

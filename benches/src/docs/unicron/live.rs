@@ -1,6 +1,7 @@
 //! The live system's page: what is measured on clusters of real processes.
 
-use crate::docs::{Generated, part, pending, with_source};
+use crate::docs::part::Part;
+use crate::docs::{Generated, part, pending};
 use crate::experiment::{Experiment, read};
 use crate::unicron::{
     Dashboard, DashboardMetrics, Detection, DetectionMetrics, DetectionRow, Hangs, HangsMetrics,
@@ -16,25 +17,25 @@ pub fn generate(runs: &Path, generated: &mut Generated) -> anyhow::Result<Vec<Cl
     let claims = [
         detection(runs, generated)?,
         part(&Overhead, "unicron-overhead", runs, generated, |record, metrics| {
-            with_source(&overhead_table(metrics), record)
+            Part::from(overhead_table(metrics)).source(record)
         })?,
         part(&Hangs, "unicron-hangs", runs, generated, |record, metrics| {
-            with_source(&hangs_table(metrics), record)
+            Part::from(hangs_table(metrics)).source(record)
         })?,
         part(&PyTorchRecovery, "unicron-pytorch-recovery", runs, generated, |record, metrics| {
-            with_source(&pytorch_recovery_table(metrics), record)
+            Part::from(pytorch_recovery_table(metrics)).source(record)
         })?,
         part(&PyTorchOverhead, "unicron-pytorch-overhead", runs, generated, |record, metrics| {
-            with_source(&pytorch_overhead_table(metrics), record)
+            Part::from(pytorch_overhead_table(metrics)).source(record)
         })?,
         part(&Reduction, "unicron-reduction", runs, generated, |record, metrics| {
-            with_source(&reduction_table(metrics), record)
+            Part::from(reduction_table(metrics)).source(record)
         })?,
         part(&Scale, "unicron-scale", runs, generated, |record, metrics| {
-            format!("{}\n{}", scale_text(metrics), with_source(&scale_table(metrics), record))
+            Part::from(scale_text(metrics)).table(scale_table(metrics)).source(record)
         })?,
         part(&Dashboard, "unicron-dashboard", runs, generated, |record, metrics| {
-            with_source(&dashboard_table(metrics), record)
+            Part::from(dashboard_table(metrics)).source(record)
         })?,
     ];
     Ok(claims.concat())
@@ -44,10 +45,12 @@ fn detection(runs: &Path, generated: &mut Generated) -> anyhow::Result<Vec<Claim
     let Some((record, metrics)) = read(&Detection, runs)? else {
         return Ok(pending(&Detection, generated, &["unicron-detection"]));
     };
-    generated.parts.insert("unicron-detection", with_source(&detection_table(&metrics), &record));
+    generated
+        .parts
+        .insert("unicron-detection", Part::from(detection_table(&metrics)).source(&record));
     let plot = recovery_plot(&metrics).to_svg()?.into_string();
     generated.files.insert(Path::new(super::FOLDER).join("recovery.svg"), plot);
-    Ok(Detection.claims(&metrics))
+    Ok(Detection.judged(&metrics))
 }
 
 /// How many injections of each fault the cluster has recovered from, by the time since.

@@ -3,11 +3,12 @@
 mod live;
 
 use super::headlines::Headline;
-use super::{Generated, PENDING, pending, with_source};
+use super::part::Part;
+use super::{Generated, pending};
 use crate::experiment::{Experiment, read};
 use crate::unicron::{
-    AllocationRow, Calibration, CalibrationMetrics, Efficiency, EfficiencyMetrics, InfiniteHbd,
-    InfiniteHbdMetrics, Planning, PlanningMetrics, PolicyRow, RunError,
+    AllocationRow, Calibration, CalibrationMetrics, Efficiency, EfficiencyMetrics, History,
+    Planning, PlanningMetrics, PolicyRow, RealTraces, Replanning, RunError, TraceResult,
 };
 use common::report::{Align, Axis, Claim, Plot, Series, Table, claims_table};
 use std::path::{Path, PathBuf};
@@ -29,11 +30,11 @@ pub fn generate(runs: &Path, generated: &mut Generated) -> anyhow::Result<()> {
         calibration(runs, generated)?,
         planning(runs, generated)?,
         efficiency(runs, generated)?,
-        infinitehbd(runs, generated)?,
+        real_traces(runs, generated)?,
         live::generate(runs, generated)?,
     ]
     .concat();
-    generated.parts.insert("unicron-claims", claims_table(&claims).to_markdown());
+    generated.parts.insert("unicron-claims", claims_table(&claims).into());
     generated.claims.extend(claims);
     Ok(())
 }
@@ -44,22 +45,24 @@ fn calibration(runs: &Path, generated: &mut Generated) -> anyhow::Result<Vec<Cla
         return Ok(pending(&Calibration, generated, &parts));
     };
     let texts = [
-        with_source(&runs_table(&metrics.fitted), &record),
-        runs_table(&metrics.checks).to_markdown(),
-        scaling_table(&metrics).to_markdown(),
+        Part::from(runs_table(&metrics.fitted)).source(&record),
+        runs_table(&metrics.checks).into(),
+        scaling_table(&metrics).into(),
     ];
     generated.parts.extend(parts.into_iter().zip(texts));
-    Ok(Calibration.claims(&metrics))
+    Ok(Calibration.judged(&metrics))
 }
 
 fn planning(runs: &Path, generated: &mut Generated) -> anyhow::Result<Vec<Claim>> {
     let Some((record, metrics)) = read(&Planning, runs)? else {
         return Ok(pending(&Planning, generated, &["unicron-planning"]));
     };
-    generated.parts.insert("unicron-planning", with_source(&planning_table(&metrics), &record));
+    generated
+        .parts
+        .insert("unicron-planning", Part::from(planning_table(&metrics)).source(&record));
     let plot = planning_plot(&metrics).to_svg()?.into_string();
     generated.files.insert(PathBuf::from(FOLDER).join("planning.svg"), plot);
-    Ok(Planning.claims(&metrics))
+    Ok(Planning.judged(&metrics))
 }
 
 fn efficiency(runs: &Path, generated: &mut Generated) -> anyhow::Result<Vec<Claim>> {
@@ -79,16 +82,15 @@ fn efficiency(runs: &Path, generated: &mut Generated) -> anyhow::Result<Vec<Clai
         all.find(|rows| rows.trace == trace && rows.detection == detection)
     };
     let table = |trace: &str| {
-        rows(trace, "torchrun")
-            .map_or(PENDING.to_owned(), |rows| policies_table(&rows.rows).to_markdown())
+        rows(trace, "torchrun").map_or_else(Part::pending, |rows| policies_table(&rows.rows).into())
     };
     let texts = [
-        curves_table(&metrics).to_markdown(),
-        with_source(&allocations_table(&metrics.allocations), &record),
+        curves_table(&metrics).into(),
+        Part::from(allocations_table(&metrics.allocations)).source(&record),
         table("a"),
         table("b"),
-        settings_table(&metrics).to_markdown(),
-        ablations_table(&metrics).to_markdown(),
+        settings_table(&metrics).into(),
+        ablations_table(&metrics).into(),
     ];
     generated.parts.extend(parts.into_iter().zip(texts));
     generated.headlines.extend(headline(&metrics));
@@ -104,14 +106,7 @@ fn efficiency(runs: &Path, generated: &mut Generated) -> anyhow::Result<Vec<Clai
         generated.files.insert(PathBuf::from(FOLDER).join("headline.svg"), svg);
     }
     for history in &metrics.histories {
-        let lines: Vec<_> = history
-            .lines
-            .iter()
-            .map(|(label, series)| (label.clone(), series.as_slice()))
-            .collect();
-        let name = format!("trace-{}", history.trace);
-        let svg = plot(&name, history.duration_s, &lines)?.into_string();
-        generated.files.insert(PathBuf::from(FOLDER).join(name + ".svg"), svg);
+        history_plot(history, &format!("trace-{}", history.trace), generated)?;
     }
     for (index, sensitivity) in metrics.sensitivities.iter().enumerate() {
         let points = |value: fn(&(f64, f64, f64)) -> f64| {
@@ -128,16 +123,16 @@ fn efficiency(runs: &Path, generated: &mut Generated) -> anyhow::Result<Vec<Clai
         let path = PathBuf::from(FOLDER).join(format!("sensitivity-{}.svg", index + 1));
         generated.files.insert(path, plot.to_svg()?.into_string());
     }
-    Ok(Efficiency.claims(&metrics))
+    Ok(Efficiency.judged(&metrics))
 }
 
 /// Over Megatron-LM's best variant, on the trace whose failures are the denser.
 fn headline(metrics: &EfficiencyMetrics) -> Option<Headline> {
     let row = metrics.row("b", "megatron")?;
     let (ratio, ci95) = row.ratio?;
-    let claims = Efficiency.claims(metrics);
+    let claims = Efficiency.judged(metrics);
     let is_it = |claim: &&Claim| claim.claim.contains("over megatron's, trace-b");
-    let paper = claims.iter().find(is_it).map_or("-", |claim| &claim.paper);
+    let paper = claims.iter().find(is_it).map_or("-", |claim| &claim.promised);
     let spares = match row.spares {
         1 => "1 spare node".to_owned(),
         spares => format!("{spares} spare nodes"),
@@ -152,29 +147,50 @@ fn headline(metrics: &EfficiencyMetrics) -> Option<Headline> {
     })
 }
 
-fn infinitehbd(runs: &Path, generated: &mut Generated) -> anyhow::Result<Vec<Claim>> {
-    let parts = ["unicron-infinitehbd", "unicron-infinitehbd-speed"];
-    let Some((record, metrics)) = read(&InfiniteHbd, runs)? else {
-        return Ok(pending(&InfiniteHbd, generated, &parts));
+fn real_traces(runs: &Path, generated: &mut Generated) -> anyhow::Result<Vec<Claim>> {
+    let parts = ["unicron-infinitehbd", "unicron-llama3", "unicron-infinitehbd-speed"];
+    let Some((record, metrics)) = read(&RealTraces, runs)? else {
+        return Ok(pending(&RealTraces, generated, &parts));
     };
-    let texts = [with_source(&policies_table(&metrics.rows), &record), replay_speed(&metrics)];
+    let table = |trace: &str| {
+        let result = metrics.traces.iter().find(|result| result.trace == trace);
+        result.map_or_else(Part::pending, |result| {
+            Part::from(scope(result)).table(policies_table(&result.rows)).source(&record)
+        })
+    };
+    let texts = [table("infinitehbd"), table("llama3"), replanning(&metrics.replanning).into()];
     generated.parts.extend(parts.into_iter().zip(texts));
-    Ok(InfiniteHbd.claims(&metrics))
+    for result in &metrics.traces {
+        history_plot(&result.history, &result.trace, generated)?;
+    }
+    Ok(RealTraces.judged(&metrics))
 }
 
-fn replay_speed(metrics: &InfiniteHbdMetrics) -> String {
-    let table = &metrics.table;
+fn scope(result: &TraceResult) -> String {
+    let TraceResult { gpus, tasks, days, seeds, seconds, .. } = result;
+    format!(
+        "{tasks} tasks on {gpus} GPUs over {days:.0} days, {seeds} seeds; all policies took {seconds:.0} s."
+    )
+}
+
+/// WAF over time of some policies, as a file of its own.
+fn history_plot(history: &History, name: &str, generated: &mut Generated) -> anyhow::Result<()> {
+    let lines: Vec<_> =
+        history.lines.iter().map(|(label, series)| (label.clone(), series.as_slice())).collect();
+    let svg = plot(name, history.duration_s, &lines)?.into_string();
+    generated.files.insert(PathBuf::from(FOLDER).join(format!("{name}.svg")), svg);
+    Ok(())
+}
+
+fn replanning(replanning: &Replanning) -> String {
+    let Replanning { events_per_s, events_per_s_without, table } = replanning;
     let plans = table.found + table.solved_while_building + table.solved_unexpected;
     format!(
-        "All policies on {} seeds took {:.0} s. Events a second on one thread: {:.0} with the cluster \
-         planned anew after every lost and every repaired node, {:.0} with every task by itself.\n\n\
+        "Events a second on one thread: {events_per_s:.0} with the cluster planned anew after every lost and \
+         every repaired node, {events_per_s_without:.0} with every task by itself.\n\n\
          The table of plans over the replay of nodes' faults and repairs: {:.0} entries in {:.0} kB on \
          average, built in {:.1} ms. Of {plans} plans that changed something {} were in it; {} were solved \
          for while it was being built (a second was allowed), {} because it had nothing like that.",
-        metrics.seeds,
-        metrics.seconds,
-        metrics.events_per_s_with_replanning,
-        metrics.events_per_s_without_replanning,
         table.entries,
         table.bytes / 1e3,
         table.build_ms,

@@ -1,10 +1,11 @@
 //! Decode attention on a GPU: bits against half precision, and PyTorch beside it in the same run.
 
-use super::{GOAL_CLAIM, open_gpu};
+use super::open_gpu;
 use crate::experiment::{Experiment, Size};
+use crate::goal::Goal;
 use crate::kvquant::SYSTEM;
 use common::progress::{Progress, Unit};
-use common::report::{Claim, Verdict};
+use common::report::Claim;
 use kvquant::attention::Heads;
 use kvquant::cuda::measure::{AttentionCase, attention_times, read_bandwidth};
 use kvquant::measure::integer_plan;
@@ -161,74 +162,43 @@ impl Experiment for GpuAttention {
         Ok((GpuAttentionMetrics { gpu, read_bytes_per_s, pytorch, rows }, configuration))
     }
 
-    fn claims(&self, metrics: &Self::Metrics) -> Vec<Claim> {
+    fn judged(&self, metrics: &Self::Metrics) -> Vec<Claim> {
         let judged: Vec<&AttentionRow> =
             metrics.rows.iter().filter(|row| row.is_judged()).collect();
-        let share = |row: &AttentionRow| {
+        let share = |row: &&AttentionRow| {
             let half = row.format(16)?;
-            Some(half.bytes as f64 / half.seconds / metrics.read_bytes_per_s)
+            Some(100.0 * half.bytes as f64 / half.seconds / metrics.read_bytes_per_s)
         };
-        let mut claims = self.open_claims("no shape of that size");
-        let measured = [
-            judged.iter().filter_map(|row| row.against_f16(2)).collect::<Vec<f64>>(),
+        let measured: [Vec<f64>; 3] = [
+            judged.iter().filter_map(|row| row.against_f16(2)).collect(),
             judged.iter().filter_map(|row| row.against_f16(1)).collect(),
-            judged.iter().filter_map(|row| share(row)).collect(),
+            judged.iter().filter_map(share).collect(),
         ];
-        for ((claim, goal), values) in claims.iter_mut().zip(&GOALS).zip(measured) {
-            let Some(least) = values.iter().copied().reduce(f64::min) else { continue };
-            let most = values.iter().copied().fold(least, f64::max);
-            claim.here = format!("{} to {} ({})", goal.shown(least), goal.shown(most), metrics.gpu);
-            claim.verdict = Verdict::judged(least >= goal.at_least);
-        }
-        claims
+        let goals = GOALS.iter().zip(measured);
+        goals.map(|(goal, values)| goal.judged_by_all(&values, &metrics.gpu)).collect()
     }
 
-    fn open_claims(&self, reason: &str) -> Vec<Claim> {
-        GOALS
-            .iter()
-            .map(|goal| Claim {
-                system: SYSTEM.to_owned(),
-                claim: format!("{} {GOAL_CLAIM}", goal.what),
-                paper: format!("≥ {}", goal.shown(goal.at_least)),
-                here: String::new(),
-                verdict: Verdict::NotReproduced(reason.to_owned()),
-            })
-            .collect()
+    fn claims(&self) -> Vec<Claim> {
+        GOALS.iter().map(Goal::claim).collect()
     }
-}
-
-struct Goal {
-    what: &'static str,
-    at_least: f64,
-    unit: &'static str,
-    factor: f64,
 }
 
 const GOALS: [Goal; 3] = [
-    Goal {
-        what: "GPU attention in 2 bits over half precision, 4 queries, 32k and 128k tokens",
-        at_least: 3.0,
-        unit: "x",
-        factor: 1.0,
-    },
-    Goal { what: "the same in 1 bit", at_least: 4.0, unit: "x", factor: 1.0 },
-    Goal {
-        what: "half precision there, of the bandwidth measured in the run",
-        at_least: 0.8,
-        unit: " %",
-        factor: 100.0,
-    },
+    Goal::at_least(
+        SYSTEM,
+        "GPU attention in 2 bits over half precision, 4 queries, 32k and 128k tokens",
+        3.0,
+        "x",
+    ),
+    Goal::at_least(SYSTEM, "the same in 1 bit", 4.0, "x"),
+    Goal::at_least(
+        SYSTEM,
+        "half precision there, of the bandwidth measured in the run",
+        80.0,
+        " %",
+    )
+    .with_decimals(0),
 ];
-
-impl Goal {
-    fn shown(&self, value: f64) -> String {
-        let value = self.factor * value;
-        match self.factor == 1.0 {
-            true => format!("{value:.1}{}", self.unit),
-            false => format!("{value:.0}{}", self.unit),
-        }
-    }
-}
 
 impl AttentionRow {
     fn case(&self, bits: u8) -> AttentionCase {

@@ -10,9 +10,6 @@ use common::command::store;
 use kvquant::cuda::Gpu;
 use std::sync::Arc;
 
-/// What tells our goals from the paper's claims.
-const GOAL_CLAIM: &str = "(not the paper's: our goal)";
-
 /// The first GPU; kernels that are compiled for it are kept.
 fn open_gpu() -> anyhow::Result<Arc<Gpu>> {
     Ok(Gpu::open(0, Some(store(None).search_path().cache.join("kernels")))?)

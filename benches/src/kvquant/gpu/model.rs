@@ -1,11 +1,12 @@
 //! A whole model on a GPU: the same perplexity as on the CPU, and how fast it decodes.
 
-use super::{GOAL_CLAIM, open_gpu};
+use super::open_gpu;
 use crate::experiment::{Experiment, Size};
+use crate::goal::Goal;
 use crate::kvquant::SYSTEM;
 use crate::kvquant::setting::{NamedPlan, SMOLLM2, Setting, Windows};
 use common::progress::{Progress, Unit};
-use common::report::{Claim, Verdict};
+use common::report::Claim;
 use kvquant::cuda::throughput::decode_times;
 use kvquant::cuda::{GpuLlama, GpuWeights};
 use kvquant::eval::ScoringRule;
@@ -16,7 +17,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 /// Perplexities on GPU and CPU differ by less.
-const GOAL: f64 = 0.001;
+const GOAL: Goal =
+    Goal::at_most(SYSTEM, "perplexity on a GPU against the CPU's, every preset", 0.1, " %")
+        .with_decimals(3);
 /// Tokens decoded of each sequence.
 const STEPS: usize = 64;
 
@@ -56,10 +59,9 @@ pub struct DecodeRow {
 }
 
 impl GpuModelMetrics {
-    /// The greatest difference between GPU and CPU, relative.
-    fn difference(&self) -> f64 {
-        let differences = self.perplexities.iter().map(|one| (one.gpu / one.cpu - 1.0).abs());
-        differences.fold(0.0, f64::max)
+    /// The differences between GPU and CPU, in percent.
+    fn differences(&self) -> Vec<f64> {
+        self.perplexities.iter().map(|one| 100.0 * (one.gpu / one.cpu - 1.0).abs()).collect()
     }
 }
 
@@ -133,21 +135,11 @@ impl Experiment for GpuModel {
         Ok((metrics, configuration))
     }
 
-    fn claims(&self, metrics: &Self::Metrics) -> Vec<Claim> {
-        let mut claims = self.open_claims("");
-        let difference = metrics.difference();
-        claims[0].here = format!("{:.3} % ({})", 100.0 * difference, metrics.gpu);
-        claims[0].verdict = Verdict::judged(difference <= GOAL);
-        claims
+    fn judged(&self, metrics: &Self::Metrics) -> Vec<Claim> {
+        vec![GOAL.judged_by_all(&metrics.differences(), &metrics.gpu)]
     }
 
-    fn open_claims(&self, reason: &str) -> Vec<Claim> {
-        vec![Claim {
-            system: SYSTEM.to_owned(),
-            claim: format!("perplexity on a GPU against the CPU's, any preset {GOAL_CLAIM}"),
-            paper: format!("≤ {:.1} %", 100.0 * GOAL),
-            here: String::new(),
-            verdict: Verdict::NotReproduced(reason.to_owned()),
-        }]
+    fn claims(&self) -> Vec<Claim> {
+        vec![GOAL.claim()]
     }
 }

@@ -2,11 +2,11 @@
 //!
 //! What a transition costs decides a plan where the next failure is about as near as transitions are long:
 //! not on 128 GPUs, where it is hours away, but among 100,000. So there is a third trace beside the paper's,
-//! by the published statistics of real fleets, with the tasks of the InfiniteHBD replay again and again.
+//! by the published statistics of real fleets, with the tasks of the real traces again and again.
 
 use super::metrics::Ablation;
 use super::runs::{Runs, pair};
-use crate::unicron::infinitehbd;
+use crate::unicron::real_traces;
 use anyhow::Context;
 use common::progress::Bar;
 use common::statistics::Estimate;
@@ -62,7 +62,7 @@ pub(super) fn on_a_large_cluster(bar: &Bar) -> anyhow::Result<Vec<Ablation>> {
     let Synthetic { nodes, gpus_per_node, .. } = large(0);
     let hardware = Hardware::kind(Hardware::DEFAULT_KIND)?;
     let cluster = Cluster::new(nodes, gpus_per_node, hardware)?;
-    let tasks = infinitehbd::tasks(LARGE_TASKS, &cluster)?;
+    let tasks = real_traces::tasks(LARGE_TASKS, &cluster)?;
     let traces: Vec<(u64, Trace)> = LARGE_SEEDS
         .map(|seed| Ok((seed, large(seed).generate()?)))
         .collect::<anyhow::Result<_>>()?;

@@ -2,7 +2,7 @@
 
 use super::metrics::EfficiencyMetrics;
 use crate::unicron::SYSTEM;
-use common::report::{Claim, Verdict};
+use common::report::Claim;
 
 /// (Policy, its ratios on trace-a and trace-b in the paper; the notes, 6.2).
 const PUBLISHED: [(&str, [f64; 2]); 4] = [
@@ -16,7 +16,7 @@ const NEAR: f64 = 0.1;
 
 /// Our ratios beside the paper's.
 pub(super) fn judged(metrics: &EfficiencyMetrics) -> Vec<Claim> {
-    let claim = |(policy, trace, paper): (&str, &str, f64)| {
+    let judged = |(policy, trace, paper): (&str, &str, f64)| {
         let row = metrics.row(trace, policy)?;
         let (ratio, ci95) = row.ratio?;
         let is_near = (ratio / paper - 1.0).abs() <= NEAR;
@@ -32,22 +32,15 @@ pub(super) fn judged(metrics: &EfficiencyMetrics) -> Vec<Claim> {
         let repair = repair.map_or(String::new(), |hours| {
             format!("; {paper:.1} without spares and at a mean repair of {hours:.0} h")
         });
-        Some(Claim {
-            here: format!("{ratio:.2} ± {ci95:.2}{spares}{repair}"),
-            verdict: Verdict::judged(is_near),
-            ..unjudged(policy, trace, paper)
-        })
+        let here = format!("{ratio:.2} ± {ci95:.2}{spares}{repair}");
+        Some(claim(policy, trace, paper).judged(here, is_near))
     };
-    published().filter_map(claim).collect()
+    published().filter_map(judged).collect()
 }
 
-/// None of them could be looked at.
-pub(super) fn open(reason: &str) -> Vec<Claim> {
-    let open = |(policy, trace, paper): (&str, &str, f64)| Claim {
-        verdict: Verdict::NotReproduced(reason.to_owned()),
-        ..unjudged(policy, trace, paper)
-    };
-    published().map(open).collect()
+/// The paper's ratios.
+pub(super) fn claims() -> Vec<Claim> {
+    published().map(|(policy, trace, paper)| claim(policy, trace, paper)).collect()
 }
 
 /// (Policy, trace, ratio of the paper).
@@ -57,12 +50,10 @@ fn published() -> impl Iterator<Item = (&'static str, &'static str, f64)> {
     })
 }
 
-fn unjudged(policy: &str, trace: &str, paper: f64) -> Claim {
-    Claim {
-        system: SYSTEM.to_owned(),
-        claim: format!("accumulated WAF over {policy}'s, trace-{trace}, within 10 %"),
-        paper: format!("{paper:.1} x (from memory)"),
-        here: String::new(),
-        verdict: Verdict::Differs,
-    }
+fn claim(policy: &str, trace: &str, paper: f64) -> Claim {
+    Claim::of_paper(
+        SYSTEM,
+        format!("accumulated WAF over {policy}'s, trace-{trace}, within 10 %"),
+        format!("{paper:.1} x (from memory)"),
+    )
 }

@@ -24,7 +24,7 @@ pub struct Curve {
     pub points: Vec<(usize, f64)>,
 }
 
-/// WAF over time of some policies.
+/// WAF over time of some policies, as finely as it is drawn.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct History {
     pub trace: String,

@@ -68,12 +68,15 @@ impl Experiment for Efficiency {
             for (detection, told) in
                 [(Detection::Torchrun, "torchrun"), (Detection::Paper, "paper")]
             {
-                let rows = runs.policies(&reported, &other, detection)?.rows;
+                let policies = runs.policies(&reported, &other, detection)?;
+                if detection == Detection::Torchrun {
+                    let spares = policies.spares_of("megatron");
+                    metrics.histories.push(runs.history(name, &reported[..1], spares)?);
+                }
                 let (trace, detection) = (name.to_owned(), told.to_owned());
-                metrics.traces.push(TraceRows { trace, detection, rows });
+                metrics.traces.push(TraceRows { trace, detection, rows: policies.rows });
                 bar.advance(1);
             }
-            metrics.histories.push(runs.history(name, &reported[..1])?);
             metrics.ablations.extend(runs.ablations(name, &reported, &bar)?);
         }
         if size == Size::Full {
@@ -92,12 +95,12 @@ impl Experiment for Efficiency {
         Ok((metrics, configuration))
     }
 
-    fn claims(&self, metrics: &EfficiencyMetrics) -> Vec<Claim> {
+    fn judged(&self, metrics: &EfficiencyMetrics) -> Vec<Claim> {
         claims::judged(metrics)
     }
 
-    fn open_claims(&self, reason: &str) -> Vec<Claim> {
-        claims::open(reason)
+    fn claims(&self) -> Vec<Claim> {
+        claims::claims()
     }
 }
 

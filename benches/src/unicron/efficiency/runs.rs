@@ -6,13 +6,14 @@ use common::statistics::Estimate;
 use rayon::prelude::*;
 use std::time::Instant;
 use unicron::cluster::Cluster;
+use unicron::simulate::plot::thinned;
 use unicron::simulate::policy::Policy;
 use unicron::simulate::rivals::Detection;
 use unicron::simulate::sweep::Column;
 use unicron::simulate::{Choices, Contender, Scenario, SimulatedTask, Sweep};
 use unicron::trace::Trace;
 
-/// Policies whose WAF is drawn over time; those with spare nodes have one.
+/// Policies whose WAF is drawn over time.
 const DRAWN: [&str; 5] = ["unicron", "megatron", "torchft", "oobleck", "varuna"];
 
 /// What all runs have in common.
@@ -26,6 +27,14 @@ pub struct PolicyRows {
     pub rows: Vec<PolicyRow>,
     /// For the seeds that are reported.
     pub seconds: f64,
+}
+
+impl PolicyRows {
+    /// Spare nodes of a policy's best variant.
+    pub fn spares_of(&self, policy: &str) -> usize {
+        let is_it = |row: &&PolicyRow| row.policy == policy && row.is_best_variant;
+        self.rows.iter().find(is_it).map_or(0, |row| row.spares)
+    }
 }
 
 impl Runs<'_> {
@@ -74,21 +83,27 @@ impl Runs<'_> {
         Ok(PolicyRows { rows, seconds })
     }
 
-    /// WAF over time on the first of these traces.
-    pub(super) fn history(&self, trace: &str, traces: &[(u64, Trace)]) -> anyhow::Result<History> {
+    /// WAF over time on the first of these traces, so many nodes kept as spares by those that have some.
+    pub fn history(
+        &self,
+        trace: &str,
+        traces: &[(u64, Trace)],
+        spares: usize,
+    ) -> anyhow::Result<History> {
         let (seed, first) = traces.first().context("there are seeds")?;
         let scenario = Scenario::new(self.cluster, self.tasks, first, *seed)?;
-        let choices = Choices { spares: Some(1), ..Choices::default() };
+        let choices = Choices { spares: Some(spares), ..Choices::default() };
         let names = DRAWN.map(str::to_owned);
         let contenders = Contender::of(&names, &choices, &scenario, first)?;
         let columns = Sweep { has_series: true, ..self.sweep(traces) }.run(&contenders, || {})?;
+        let duration_s = first.extent().duration_s;
         let line = |(contender, column): (&Contender, &Column)| {
             let label = format!("{}, {}", contender.policy, contender.throughput());
-            (label, column.outcomes[0].series.clone())
+            (label, thinned(&column.outcomes[0].series, duration_s))
         };
         Ok(History {
             trace: trace.to_owned(),
-            duration_s: first.extent().duration_s,
+            duration_s,
             lines: contenders.iter().zip(&columns).map(line).collect(),
         })
     }

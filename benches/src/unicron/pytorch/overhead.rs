@@ -98,11 +98,11 @@ impl Experiment for PyTorchOverhead {
         Ok((metrics, configuration))
     }
 
-    fn claims(&self, metrics: &PyTorchOverheadMetrics) -> Vec<Claim> {
+    fn judged(&self, metrics: &PyTorchOverheadMetrics) -> Vec<Claim> {
         if let Some(why) = &metrics.without {
             return self.open_claims(why);
         }
-        let claim = |(level, pairs): (&str, &Vec<(f64, f64)>)| {
+        let judged = |(level, pairs): (&str, &Vec<(f64, f64)>)| {
             let slower = PyTorchOverheadMetrics::slower(pairs);
             let (mean, half) = (slower.mean, slower.half_width_95());
             let verdict = match (mean - half < AT_MOST, mean + half < AT_MOST) {
@@ -111,26 +111,18 @@ impl Experiment for PyTorchOverhead {
                 }
                 (_, holds) => Verdict::judged(holds),
             };
-            unjudged(level, format!("{mean:+.1} % ± {half:.1}"), verdict)
+            claim(level).measured(format!("{mean:+.1} % ± {half:.1}"), verdict)
         };
-        LEVELS.into_iter().zip([&metrics.level_1, &metrics.level_2]).map(claim).collect()
+        LEVELS.into_iter().zip([&metrics.level_1, &metrics.level_2]).map(judged).collect()
     }
 
-    fn open_claims(&self, reason: &str) -> Vec<Claim> {
-        let open =
-            |level| unjudged(level, String::new(), Verdict::NotReproduced(reason.to_owned()));
-        LEVELS.into_iter().map(open).collect()
+    fn claims(&self) -> Vec<Claim> {
+        LEVELS.into_iter().map(claim).collect()
     }
 }
 
-fn unjudged(level: &str, here: String, verdict: Verdict) -> Claim {
-    Claim {
-        system: SYSTEM.to_owned(),
-        claim: format!("live, PyTorch: {level} costs less than {AT_MOST} % (our goal)"),
-        paper: "-".to_owned(),
-        here,
-        verdict,
-    }
+fn claim(level: &str) -> Claim {
+    Claim::goal(SYSTEM, format!("live, PyTorch: what {level} costs"), format!("< {AT_MOST} %"))
 }
 
 /// Loops that take turns; see `loops.py`, which has the same order.

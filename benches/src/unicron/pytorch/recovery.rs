@@ -6,7 +6,7 @@ use crate::experiment::{Experiment, Size};
 use crate::unicron::SYSTEM;
 use anyhow::Context;
 use common::progress::{Bar, Progress, Unit};
-use common::report::{Claim, Verdict};
+use common::report::Claim;
 use common::statistics::median;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -108,28 +108,22 @@ impl Experiment for PyTorchRecovery {
         Ok((PyTorchRecoveryMetrics { rows, without: None }, configuration))
     }
 
-    fn claims(&self, metrics: &PyTorchRecoveryMetrics) -> Vec<Claim> {
+    fn judged(&self, metrics: &PyTorchRecoveryMetrics) -> Vec<Claim> {
         let (Some(restarted), Some(kept)) = (metrics.lost_s(RESTARTED), metrics.lost_s(KEPT))
         else {
             return self.open_claims(metrics.without.as_deref().unwrap_or("nothing was measured"));
         };
         let here = format!("{kept:.1} s, restarted {restarted:.1} s");
-        vec![unjudged(here, Verdict::judged(kept < restarted))]
+        vec![claim().judged(here, kept < restarted)]
     }
 
-    fn open_claims(&self, reason: &str) -> Vec<Claim> {
-        vec![unjudged(String::new(), Verdict::NotReproduced(reason.to_owned()))]
+    fn claims(&self) -> Vec<Claim> {
+        vec![claim()]
     }
 }
 
-fn unjudged(here: String, verdict: Verdict) -> Claim {
-    Claim {
-        system: SYSTEM.to_owned(),
-        claim: "live, PyTorch: a killed worker costs less than a restart (our goal)".to_owned(),
-        paper: "-".to_owned(),
-        here,
-        verdict,
-    }
+fn claim() -> Claim {
+    Claim::goal(SYSTEM, "live, PyTorch: what a killed worker costs", "less than a restart")
 }
 
 /// The task's file.

@@ -3,9 +3,7 @@
 //! Plots and tables are those of docs/, made from the records of this run instead of the committed ones, so that a
 //! reader sees the same things in both.
 
-mod markdown;
-
-use crate::docs::{self, Generated};
+use crate::docs::{self, Generated, Part};
 use common::report::{Align, Claim, Page, Provenance, Section, Svg, Table, Timestamp};
 use std::path::Path;
 
@@ -57,10 +55,13 @@ const TOPICS: [Topic; 9] = [
         parts: &["unicron-trace-a", "unicron-trace-b"],
     },
     Topic {
-        title: "unicron: a real trace",
-        text: "Failures of a production cluster, replayed.",
-        figures: &[],
-        parts: &["unicron-infinitehbd"],
+        title: "unicron: failures that real clusters had",
+        text: "348 days of 400 servers as they were recorded, and the interruptions of Llama 3's run by their counts.",
+        figures: &[
+            ("docs/unicron/infinitehbd.svg", "InfiniteHBD's trace"),
+            ("docs/unicron/llama3.svg", "Llama 3's interruptions"),
+        ],
+        parts: &["unicron-infinitehbd", "unicron-llama3"],
     },
     Topic {
         title: "unicron: recovery of a live cluster",
@@ -124,12 +125,13 @@ fn claims_of(system: &str, claims: &[Claim]) -> Option<Section> {
     let columns = ["claim", "paper", "here", "verdict"].map(|name| (name, Align::Left));
     let mut table = Table::new(&columns);
     for claim in of_system.iter().filter(|claim| !is_open(claim)) {
-        table.row([&claim.claim, &claim.paper, &claim.here, &claim.verdict.to_string()]);
+        table.row([&claim.claim, &claim.promise(), &claim.here, &claim.verdict.to_string()]);
     }
     let n_open = of_system.iter().filter(is_open).count();
     let mut section = Section::new(format!("{system}: claims"));
     if !table.rows().is_empty() {
-        section = section.table(table, "Goals that the suite has set itself are marked as such.");
+        section = section
+            .table(table, "\"goal:\" marks what this repository has set itself, beyond the paper.");
     }
     if n_open > 0 {
         section = section.text(format!(
@@ -154,8 +156,8 @@ impl Topic {
             }
         }
         for part in self.parts {
-            let text = generated.parts.get(part).filter(|text| !docs::is_pending(text));
-            for block in text.into_iter().flat_map(|text| markdown::blocks(text)) {
+            let part = generated.parts.remove(part).filter(|part| !part.is_pending());
+            for block in part.into_iter().flat_map(Part::into_blocks) {
                 section = section.block(block);
                 is_empty = false;
             }
@@ -185,16 +187,10 @@ fn origin(provenance: &Provenance) -> Section {
 mod tests {
     use super::*;
     use common::command::workspace_root;
-    use common::report::{Verdict, escape};
+    use common::report::escape;
 
     fn claims() -> Vec<Claim> {
-        vec![Claim {
-            system: "unicron".to_owned(),
-            claim: "a <claim>".to_owned(),
-            paper: "1".to_owned(),
-            here: "2".to_owned(),
-            verdict: Verdict::Differs,
-        }]
+        vec![Claim::of_paper("unicron", "a <claim>", "1").judged("2", false)]
     }
 
     fn html(records: &Path) -> String {

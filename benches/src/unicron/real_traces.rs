@@ -1,7 +1,7 @@
-//! Every policy through 348 days of 400 servers: the public InfiniteHBD trace with failures of processes
-//! added, eight tasks.
+//! Every policy through failures that real clusters had: 348 days of 400 servers, and the interruptions of
+//! Llama 3's run.
 
-use super::efficiency::metrics::PolicyRow;
+use super::efficiency::metrics::{History, PolicyRow};
 use super::efficiency::runs::Runs;
 use crate::experiment::{Experiment, Size};
 use anyhow::Context;
@@ -21,14 +21,28 @@ use unicron::simulate::rivals::Detection;
 use unicron::simulate::{Scenario, SimulatedTask};
 use unicron::trace::{Event as Happening, Source, Trace};
 
-/// Three failures of processes for each of a node: three quarters of all failures are cured by a restart
-/// (the field notes, 5.5).
-const TRACE: &str = "infinitehbd:process-failures=3";
-const SEEDS: Range<u64> = 0..100;
-const QUICK_SEEDS: Range<u64> = 0..1;
+/// Failures, the tasks that train on the cluster (one for each 400 GPUs), and seeds.
+#[derive(Debug, Serialize)]
+struct Case {
+    name: &'static str,
+    source: &'static str,
+    tasks: usize,
+    seeds: u64,
+}
+
+const CASES: [Case; 2] = [
+    // Three failures of processes for each of a node: three quarters of all failures are cured by a restart
+    // (the field notes, 5.5).
+    Case { name: "infinitehbd", source: "infinitehbd:process-failures=3", tasks: 8, seeds: 100 },
+    // 2,048 nodes of 8 GPUs over 54 days. What failed and how often was published; when, and how long repairs took,
+    // was not: seeds differ in that.
+    Case { name: "llama3", source: "llama3", tasks: 40, seeds: 20 },
+];
+/// On which the best of each policy's variants is chosen.
 const SELECTION_SEEDS: Range<u64> = 1000..1003;
+const QUICK_SELECTION_SEEDS: Range<u64> = 1000..1001;
 const BUILD_S: f64 = 1.0;
-/// Models and weights.
+/// Models and weights; where there are more tasks, again and again.
 const TASKS: [(&str, f64); 8] = [
     ("gpt3-1.3b", 2.0),
     ("gpt3-1.3b", 1.7),
@@ -40,19 +54,38 @@ const TASKS: [(&str, f64); 8] = [
     ("gpt3-175b", 0.5),
 ];
 
-/// The InfiniteHBD replay.
-pub struct InfiniteHbd;
+/// Failures that clusters had.
+pub struct RealTraces;
 
 #[derive(Debug, Serialize, Deserialize)]
-pub struct InfiniteHbdMetrics {
+pub struct RealTracesMetrics {
+    pub traces: Vec<TraceResult>,
+    /// Of the first trace.
+    pub replanning: Replanning,
+}
+
+/// All policies on a trace.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct TraceResult {
+    pub trace: String,
+    pub gpus: usize,
+    pub tasks: usize,
+    pub days: f64,
     pub rows: Vec<PolicyRow>,
     pub seeds: usize,
     /// For all policies on all seeds, on all threads.
     pub seconds: f64,
+    /// WAF over time on the first seed.
+    pub history: History,
+}
+
+/// What planning anew after each failure costs.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Replanning {
     /// On one seed and one thread: every failure of a node and every repair plans the cluster anew.
-    pub events_per_s_with_replanning: f64,
+    pub events_per_s: f64,
     /// Each task by itself.
-    pub events_per_s_without_replanning: f64,
+    pub events_per_s_without: f64,
     pub table: TableUse,
 }
 
@@ -71,67 +104,89 @@ pub struct TableUse {
     pub build_ms: f64,
 }
 
-impl Experiment for InfiniteHbd {
-    type Metrics = InfiniteHbdMetrics;
+impl Experiment for RealTraces {
+    type Metrics = RealTracesMetrics;
 
     fn name(&self) -> String {
-        "unicron-infinitehbd".to_owned()
+        "unicron-real-traces".to_owned()
     }
 
-    fn run(&self, size: Size, progress: &Progress) -> anyhow::Result<(InfiniteHbdMetrics, Value)> {
-        let seeds = if size == Size::Quick { QUICK_SEEDS } else { SEEDS };
-        let (reported, other) =
-            (traces(seeds.clone(), progress)?, traces(SELECTION_SEEDS, progress)?);
-        let extent = reported[0].1.extent();
-        let hardware = Hardware::kind(Hardware::DEFAULT_KIND)?;
-        let cluster = Cluster::new(extent.nodes, extent.gpus_per_node, hardware)?;
-        let tasks = tasks(TASKS.len(), &cluster)?;
-        let runs = Runs { cluster: &cluster, tasks: &tasks };
-        let bar = progress.bar("infinitehbd", Some(1), Unit::Items("parts"));
-        let rows = runs.policies(&reported, &other, Detection::Torchrun)?;
-        bar.advance(1);
+    fn run(&self, size: Size, progress: &Progress) -> anyhow::Result<(RealTracesMetrics, Value)> {
+        let is_quick = size == Size::Quick;
+        let selection = if is_quick { QUICK_SELECTION_SEEDS } else { SELECTION_SEEDS };
+        let bar = progress.bar("real traces", Some(CASES.len() as u64), Unit::Items("traces"));
+        let (mut results, mut replanning) = (Vec::new(), None);
+        for Case { name, source, tasks: n_tasks, seeds } in CASES {
+            bar.message(name.to_owned());
+            let seeds = if is_quick { 1 } else { seeds };
+            let reported = traces(source, 0..seeds, progress)?;
+            let other = traces(source, selection.clone(), progress)?;
+            let (first_seed, first) = reported.first().context("there are seeds")?;
+            let extent = first.extent();
+            let hardware = Hardware::kind(Hardware::DEFAULT_KIND)?;
+            let cluster = Cluster::new(extent.nodes, extent.gpus_per_node, hardware)?;
+            let tasks = tasks(n_tasks, &cluster)?;
+            let runs = Runs { cluster: &cluster, tasks: &tasks };
+            let policies = runs.policies(&reported, &other, Detection::Torchrun)?;
+            let history = runs.history(name, &reported[..1], policies.spares_of("megatron"))?;
+            if replanning.is_none() {
+                let scenario = Scenario::new(&cluster, &tasks, first, *first_seed)?;
+                replanning = Some(Replanning {
+                    events_per_s: events_per_s("unicron", &scenario)?,
+                    events_per_s_without: events_per_s("unicron-alone", &scenario)?,
+                    table: table_use(&cluster, &tasks, first),
+                });
+            }
+            results.push(TraceResult {
+                trace: name.to_owned(),
+                gpus: cluster.gpus(),
+                tasks: n_tasks,
+                days: extent.duration_s / DAY_S,
+                rows: policies.rows,
+                seeds: reported.len(),
+                seconds: policies.seconds,
+                history,
+            });
+            bar.advance(1);
+        }
         bar.finish();
-        let seconds = rows.seconds;
-        let scenario = Scenario::new(&cluster, &tasks, &reported[0].1, reported[0].0)?;
-        let metrics = InfiniteHbdMetrics {
-            rows: rows.rows,
-            seeds: reported.len(),
-            seconds,
-            events_per_s_with_replanning: events_per_s("unicron", &scenario)?,
-            events_per_s_without_replanning: events_per_s("unicron-alone", &scenario)?,
-            table: table_use(&cluster, &tasks, &reported[0].1),
-        };
         let configuration = json!({
-            "trace": TRACE,
-            "seeds": [seeds.start, seeds.end],
-            "selection_seeds": [SELECTION_SEEDS.start, SELECTION_SEEDS.end],
+            "cases": CASES,
+            "selection_seeds": [selection.start, selection.end],
             "tasks": TASKS,
         });
-        Ok((metrics, configuration))
+        let replanning = replanning.context("there are traces")?;
+        Ok((RealTracesMetrics { traces: results, replanning }, configuration))
     }
 
-    /// The paper has no such trace.
-    fn claims(&self, _: &InfiniteHbdMetrics) -> Vec<Claim> {
+    /// The paper has no such traces.
+    fn claims(&self) -> Vec<Claim> {
         Vec::new()
     }
 
-    fn open_claims(&self, _: &str) -> Vec<Claim> {
+    fn judged(&self, _: &RealTracesMetrics) -> Vec<Claim> {
         Vec::new()
     }
 }
 
-fn traces(seeds: Range<u64>, progress: &Progress) -> anyhow::Result<Vec<(u64, Trace)>> {
+const DAY_S: f64 = 86_400.0;
+
+fn traces(
+    source: &str,
+    seeds: Range<u64>,
+    progress: &Progress,
+) -> anyhow::Result<Vec<(u64, Trace)>> {
     let store = store(None);
     seeds
         .map(|seed| {
-            let mut source = Source::parse(TRACE)?;
+            let mut source = Source::parse(source)?;
             source.set("seed", &seed.to_string())?;
             Ok((seed, source.open(&store, progress)?))
         })
         .collect()
 }
 
-/// So many tasks: those of the replay, again and again.
+/// So many tasks.
 pub(super) fn tasks(count: usize, cluster: &Cluster) -> anyhow::Result<Vec<SimulatedTask>> {
     let spec = |(index, (model, weight))| TaskSpec::preset(index + 1, model, weight);
     let specs: Vec<TaskSpec> =
