@@ -33,7 +33,7 @@ pub trait Experiment {
     /// The claims that it is about, none judged yet.
     fn claims(&self) -> Vec<Claim>;
 
-    /// The claims judged by what came out, without those that this size of run doesn't speak to.
+    /// The claims judged by what came out; those that this size of run doesn't speak to are left as they are.
     fn judged(&self, metrics: &Self::Metrics) -> Vec<Claim>;
 
     /// The claims where it could not run.

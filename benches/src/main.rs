@@ -1,4 +1,4 @@
-//! The shared suite: `cargo reproduce` runs every finished system's main results and holds them
+//! The shared suite: `cargo reproduce` runs all three systems' main results and holds them
 //! against the papers; `docs` keeps the generated parts of the documentation true to the records.
 
 mod allocator;
@@ -20,11 +20,11 @@ static ALLOCATOR: allocator::Allocator = allocator::Allocator::new();
 
 /// Reproduce the papers' main results and hold them against the papers.
 #[derive(Debug, Parser)]
-#[command(name = "cargo reproduce", version, max_term_width = 100)]
+#[command(name = "cargo reproduce", bin_name = "cargo reproduce", version, max_term_width = 100)]
 #[command(args_conflicts_with_subcommands = true)]
 #[command(after_help = "\
 Examples:
-  cargo reproduce                        every finished system, a few minutes
+  cargo reproduce                        all three systems, some minutes
   cargo reproduce --full --records DIR   all tables and figures, hours; started again, it goes on
   cargo reproduce check --against DIR    hold the newest run against an earlier one
   cargo reproduce docs                   write the generated parts of docs/ from the records")]

@@ -7,7 +7,7 @@ use clap::{Args, ValueEnum};
 use common::command::{BadInput, print, provenance, workspace_root};
 use common::device;
 use common::progress::{Progress, Unit};
-use common::report::{Provenance, Record, Timestamp, claims_table};
+use common::report::{Provenance, Record, Timestamp, claims_text};
 use serde_json::json;
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -85,7 +85,7 @@ impl Reproduce {
             std::fs::write(path, text)
                 .with_context(|| format!("can't write {}", path.display()))?;
         }
-        print(&claims_table(&claims).to_text())?;
+        print(&claims_text(&claims))?;
         let path = self.report.clone().unwrap_or_else(|| folder.join("report.html"));
         // A record that an older commit left in this folder may have another form.
         let page = report::page(&folder, &claims, &provenance)

@@ -44,7 +44,7 @@ fn counts(claims: &[Claim]) -> String {
 fn outcomes(claims: &[&Claim]) -> String {
     let count = |is: fn(&Verdict) -> bool| claims.iter().filter(|claim| is(&claim.verdict)).count();
     format!(
-        "{} hold, {} came out differently, {} could not be judged",
+        "{} hold, {} differ, {} are not reproduced",
         count(|verdict| *verdict == Verdict::Holds),
         count(|verdict| *verdict == Verdict::Differs),
         count(|verdict| matches!(verdict, Verdict::NotReproduced(_))),
@@ -64,8 +64,8 @@ mod tests {
         ];
         assert_eq!(
             counts(&claims),
-            "Of 2 claims of the papers 1 hold, 0 came out differently, 1 could not be judged. Of 1 goals of our \
-             own 0 hold, 1 came out differently, 0 could not be judged."
+            "Of 2 claims of the papers 1 hold, 0 differ, 1 are not reproduced. Of 1 goals of our own 0 hold, 1 differ, \
+             0 are not reproduced."
         );
     }
 }

@@ -77,7 +77,8 @@ impl From<String> for Part {
 /// Where a record was made, and from what.
 pub fn origin(record: &Record) -> String {
     let commit = record.commit.as_deref().map_or("no commit", |commit| &commit[..10]);
-    format!("{} ({} cores), commit {commit}", record.host.cpu, record.host.logical_cores)
+    let changes = if record.dirty { " with changes" } else { "" };
+    format!("{} ({} cores), commit {commit}{changes}", record.host.cpu, record.host.logical_cores)
 }
 
 #[cfg(test)]

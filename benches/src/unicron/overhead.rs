@@ -88,6 +88,9 @@ impl Experiment for Overhead {
 
     fn judged(&self, metrics: &OverheadMetrics) -> Vec<Claim> {
         let slower = metrics.slower();
+        if slower.n < 2 {
+            return vec![claim().not_reproduced("one pair says nothing")];
+        }
         let here = format!("{:+.1} % ± {:.1}", slower.mean, slower.half_width_95());
         // The paper's plot of throughput with and without shows no difference.
         let holds = slower.mean - slower.half_width_95() <= 0.0;

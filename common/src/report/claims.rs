@@ -2,7 +2,7 @@
 //!
 //! "Not reproduced, because …" is a legal row: a claim that is left out looks like one that holds.
 
-use std::fmt;
+use std::fmt::{self, Write as _};
 
 use serde::{Deserialize, Serialize};
 
@@ -101,7 +101,37 @@ impl Claim {
     }
 }
 
-/// The claims as a table "paper / here", for a terminal, Markdown or a page.
+/// The claims for a terminal: the table, and below it the reasons that are too long for a cell, each once.
+#[must_use]
+pub fn claims_text(claims: &[Claim]) -> String {
+    let mut reasons: Vec<&str> = Vec::new();
+    let claims: Vec<Claim> = claims
+        .iter()
+        .map(|claim| match &claim.verdict {
+            Verdict::NotReproduced(reason)
+                if reason.contains('\n') || reason.chars().count() > LONGEST_REASON =>
+            {
+                let known = reasons.iter().position(|known| known == reason);
+                let number = known.unwrap_or_else(|| {
+                    reasons.push(reason);
+                    reasons.len() - 1
+                });
+                claim.clone().not_reproduced(&format!("[{}]", number + 1))
+            }
+            _ => claim.clone(),
+        })
+        .collect();
+    let mut text = claims_table(&claims).to_text();
+    for (number, reason) in reasons.iter().enumerate() {
+        let _ = write!(text, "\n[{}] {}\n", number + 1, reason.replace('\n', "\n    "));
+    }
+    text
+}
+
+/// Characters of a reason that stands in a terminal's table.
+const LONGEST_REASON: usize = 60;
+
+/// The claims as a table "paper / here", for Markdown or a page.
 #[must_use]
 pub fn claims_table(claims: &[Claim]) -> Table {
     let mut table = Table::new(&[
@@ -143,6 +173,22 @@ mod tests {
              kvquant  speed                  goal: ≥ 3 x     2 x  differs\n"
         );
         assert!(table.to_markdown().contains("| score \\| Table 1 "));
+    }
+
+    #[test]
+    fn long_reasons_stand_below_once() {
+        let open = |claim: &str, reason: &str| {
+            Claim::of_paper("longnn", claim, "1").not_reproduced(reason)
+        };
+        let claims = [
+            open("a", "no file\nput it there"),
+            open("b", "no file\nput it there"),
+            open("c", "no GPU"),
+        ];
+        let text = claims_text(&claims);
+        assert_eq!(text.matches("not reproduced: [1]").count(), 2, "{text}");
+        assert!(text.contains("not reproduced: no GPU"), "{text}");
+        assert!(text.ends_with("\n\n[1] no file\n    put it there\n"), "{text}");
     }
 
     #[test]

@@ -12,7 +12,7 @@ mod record;
 mod table;
 mod timestamp;
 
-pub use claims::{Claim, Verdict, claims_table};
+pub use claims::{Claim, Verdict, claims_table, claims_text};
 pub use heat_map::HeatMap;
 pub use html::{Block, Page, Section, escape};
 pub use plot::{Axis, Interval, Plot, PlotError, Scale, Series, Svg};

@@ -31,7 +31,7 @@ pub struct FitFilters {
     /// Epochs of a descent at most; it stops earlier after 200 without a smaller error
     #[arg(long, default_value_t = FilterFitting::default().max_epochs)]
     epochs: usize,
-    /// The images [default: grid2d_images, searched in $RESEARCH_DATA and ../shared/data]
+    /// The images [default: grid2d_images, in $RESEARCH_DATA, ../shared/data or the cache folder]
     #[arg(long, value_name = "FILE")]
     file: Option<PathBuf>,
     /// Print one JSON object

@@ -34,7 +34,7 @@ pub fn command() -> clap::Command {
 #[command(name = "longnn", version, max_term_width = 100)]
 #[command(after_help = "\
 Graphs are called by name (see longnn datasets), or by path:
-  cora                  searched in $RESEARCH_DATA and ../shared/data
+  cora                  in $RESEARCH_DATA, ../shared/data or the cache folder
   csbm:n=1000,phi=-0.5  made up: two communities; options n, f, d, phi, epsilon, seed
   FILE.npz              as the known graphs
   FOLDER                your own: edges.csv (two ids a line) and nodes.csv (a header with label;

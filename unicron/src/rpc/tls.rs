@@ -9,7 +9,7 @@ use tonic::transport::{Certificate, ClientTlsConfig, Identity, ServerTlsConfig};
 pub struct TlsFiles {
     /// Of whom to trust.
     pub ca: PathBuf,
-    /// One's own certificate; a client without one is known by its token alone.
+    /// One's own certificate, which both sides need: a server asks every client for one.
     pub certificate: Option<PathBuf>,
     /// Its key.
     pub key: Option<PathBuf>,

@@ -15,7 +15,7 @@ Traces are called by name, with options behind a colon, or by path:
   a, b                     the paper's two, 16 nodes of 8 GPUs: a:seed=3
   llama3                   the interruptions of that run, at any scale: llama3:nodes=128,days=30
   synthetic                by published rates: synthetic:nodes=64,burstiness=1
-  infinitehbd              584 recorded faults, searched in $RESEARCH_DATA and ../shared/data
+  infinitehbd              584 recorded faults, in $RESEARCH_DATA, ../shared/data or fetched
   FILE.csv                 written by generate or convert, or by hand: see generate --help
 
 Examples:
