@@ -83,7 +83,7 @@ impl Runs<'_> {
         Ok(PolicyRows { rows, seconds })
     }
 
-    /// WAF over time on the first of these traces, so many nodes kept as spares by those that have some.
+    /// WAF over time on the first of these traces, so many nodes kept as spares by Megatron-LM.
     pub fn history(
         &self,
         trace: &str,
@@ -92,9 +92,12 @@ impl Runs<'_> {
     ) -> anyhow::Result<History> {
         let (seed, first) = traces.first().context("there are seeds")?;
         let scenario = Scenario::new(self.cluster, self.tasks, first, *seed)?;
-        let choices = Choices { spares: Some(spares), ..Choices::default() };
-        let names = DRAWN.map(str::to_owned);
-        let contenders = Contender::of(&names, &choices, &scenario, first)?;
+        let mut contenders = Vec::new();
+        for name in DRAWN {
+            let spares = if name == "megatron" { spares } else { 0 };
+            let choices = Choices { spares: Some(spares), ..Choices::default() };
+            contenders.extend(Contender::of(&[name.to_owned()], &choices, &scenario, first)?);
+        }
         let columns = Sweep { has_series: true, ..self.sweep(traces) }.run(&contenders, || {})?;
         let duration_s = first.extent().duration_s;
         let line = |(contender, column): (&Contender, &Column)| {

@@ -1,6 +1,7 @@
 //! Draws a checked plot by plotters and makes the SVG fit its page.
 
 use plotters::coord::Shift;
+use plotters::element::DashedPathElement;
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
 
@@ -131,9 +132,8 @@ fn draw_series(
 ) -> Drawn {
     let area = chart.plotting_area();
     let shown = |&(px, py): &(f64, f64)| x.shows(px) && y.shows(py);
-    let stroke = colour(index).stroke_width(LINE);
     for run in runs(series.points.iter().copied(), shown) {
-        area.draw(&PathElement::new(run, stroke)).map_err(text)?;
+        area.draw(&line(run, index)).map_err(text)?;
     }
     if series.markers {
         for &point in series.points.iter().filter(|point| shown(point)) {
@@ -162,6 +162,18 @@ fn runs<T>(items: impl Iterator<Item = T>, shown: impl Fn(&T) -> bool) -> Vec<Ve
 /// The colour of the series at `index`.
 pub(super) fn colour(index: usize) -> RGBColor {
     COLOURS[index % COLOURS.len()]
+}
+
+/// A line of the series at `index`. Where colours come round, it is dashed.
+pub(super) fn line<'a, C: Clone + 'static>(
+    points: Vec<C>,
+    index: usize,
+) -> DynElement<'static, SVGBackend<'a>, C> {
+    let stroke = colour(index).stroke_width(LINE);
+    match index / COLOURS.len() {
+        0 => PathElement::new(points, stroke).into_dyn(),
+        _ => DashedPathElement::new(points.into_iter(), 7 * FINE, 4 * FINE, stroke).into_dyn(),
+    }
 }
 
 /// The marker of the series at `index`. Where colours come round, markers don't.

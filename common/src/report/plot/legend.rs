@@ -1,9 +1,7 @@
 //! The legend: above the plane, in as many rows as it takes, so that it hides no data.
 
-use plotters::prelude::*;
-
 use super::Plot;
-use super::draw::{Area, FINE, LINE, colour, legend_text, marker, text};
+use super::draw::{Area, FINE, legend_text, line, marker, text};
 
 const LEFT: i32 = 76 * FINE;
 const ROW_HEIGHT: i32 = 22 * FINE;
@@ -29,9 +27,7 @@ pub(super) fn draw(plot: &Plot, area: &Area<'_>) -> Result<(), String> {
         if series.label.is_empty() {
             continue;
         }
-        let stroke = colour(index).stroke_width(LINE);
-        let line = PathElement::new(vec![(x, y), (x + SAMPLE_WIDTH, y)], stroke);
-        area.draw(&line).map_err(text)?;
+        area.draw(&line(vec![(x, y), (x + SAMPLE_WIDTH, y)], index)).map_err(text)?;
         if series.markers {
             area.draw(&marker((x + SAMPLE_WIDTH / 2, y), index)).map_err(text)?;
         }
