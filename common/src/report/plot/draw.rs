@@ -172,7 +172,7 @@ pub(super) fn line<'a, C: Clone + 'static>(
     let stroke = colour(index).stroke_width(LINE);
     match index / COLOURS.len() {
         0 => PathElement::new(points, stroke).into_dyn(),
-        _ => DashedPathElement::new(points.into_iter(), 7 * FINE, 4 * FINE, stroke).into_dyn(),
+        _ => DashedPathElement::new(points, 7 * FINE, 4 * FINE, stroke).into_dyn(),
     }
 }
 
