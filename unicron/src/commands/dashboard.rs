@@ -14,8 +14,7 @@ use tokio::net::TcpListener;
 #[command(after_help = "\
 Examples:
   unicron dashboard
-  unicron dashboard --coordinator 10.0.0.1:7100 --tls-ca ca.pem --tls-cert client.pem \\
-    --tls-key client.key --token-file token
+  unicron dashboard --coordinator 10.0.0.1:7100 --tls-ca ca.pem --tls-cert me.pem --tls-key me.key
 
 It asks a coordinator by your token and certificates, and shows the page on this machine. A
 coordinator shows the same page itself if it is started with --dashboard.")]
